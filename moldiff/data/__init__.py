@@ -1,0 +1,1 @@
+"""Data: the archive format, files, downloads, data sets and batches."""
