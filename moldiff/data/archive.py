@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SPLITS", "Archive", "Record"]
+__all__ = ["SPLITS", "Archive", "Record", "split_by_smiles"]
 
 SPLITS: tuple[str, str, str] = ("train", "val", "test")
 """Names of the values 0, 1 and 2 of ``Archive.split``."""
@@ -311,6 +311,25 @@ class Archive:
             raise ValueError(f"array 'positions' of the {what} has values that are not finite")
         if count and (int(self.split.min()) < 0 or int(self.split.max()) > 2):
             raise ValueError(f"array 'split' of the {what} has values outside 0 (train), 1 (val), 2 (test)")
+
+
+def split_by_smiles(
+    smiles: Sequence[str], *, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1), seed: int = 0
+) -> NDArray[np.int8]:
+    """Random split (M,) of 0, 1, 2 in which equal SMILES stay together, so that no test molecule is in training.
+
+    ``fractions`` are the shares of distinct SMILES for train, validation and test and sum to 1; the order of the
+    molecules does not matter. Raises ValueError for other fractions.
+    """
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(f"fractions {fractions} must not be negative and must sum to 1, as in (0.8, 0.1, 0.1)")
+    distinct, inverse = np.unique(np.asarray(list(smiles), dtype=np.str_), return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(distinct))
+    ends = np.rint(np.cumsum(fractions)[:2] * len(distinct)).astype(int)
+    labels = np.zeros(len(distinct), np.int8)
+    labels[order[ends[0] : ends[1]]] = 1
+    labels[order[ends[1] :]] = 2
+    return labels[inverse.reshape(-1)]
 
 
 def _join(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
