@@ -318,17 +318,17 @@ def split_by_smiles(
 ) -> NDArray[np.int8]:
     """Random split (M,) of 0, 1, 2 in which equal SMILES stay together, so that no test molecule is in training.
 
-    ``fractions`` are the shares of distinct SMILES for train, validation and test and sum to 1; the order of the
-    molecules does not matter. Raises ValueError for other fractions.
+    ``fractions`` are the shares of distinct SMILES for train, validation and test and sum to 1; of three or more none of
+    the asked parts stays empty. The order of the molecules does not matter. Raises ValueError for other fractions.
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"fractions {fractions} must not be negative and must sum to 1, as in (0.8, 0.1, 0.1)")
     distinct, inverse = np.unique(np.asarray(list(smiles), dtype=np.str_), return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(distinct))
-    ends = np.rint(np.cumsum(fractions)[:2] * len(distinct)).astype(int)
+    val, test = (max(round(share * len(distinct)), int(share > 0 and len(distinct) > 2)) for share in fractions[1:])
     labels = np.zeros(len(distinct), np.int8)
-    labels[order[ends[0] : ends[1]]] = 1
-    labels[order[ends[1] :]] = 2
+    labels[order[:val]] = 1
+    labels[order[val : val + test]] = 2
     return labels[inverse.reshape(-1)]
 
 

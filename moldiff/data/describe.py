@@ -62,42 +62,17 @@ def aromatic_and_descriptors(record: Record) -> tuple[NDArray[np.bool_], NDArray
 
     A molecule RDKit refuses gives no aromatic bond and NaN.
     """
-    from rdkit import Chem
-
+    from moldiff.molecules.convert import AROMATIC, Arrays, perceive_aromatic, to_mol
     from moldiff.molecules.descriptors import NAMES
     from moldiff.molecules.descriptors import describe as describe_molecule
 
-    n = len(record.numbers)
-    flags = np.zeros((n, n), np.bool_)
-    upper = np.triu_indices(n, 1)
+    upper = np.triu_indices(len(record.numbers), 1)
     try:
-        mol = _molecule(record)
-        Chem.SanitizeMol(mol)
-        values = describe_molecule(mol)
-        row = np.array([float(values[name]) for name in NAMES], np.float32)
-    except (ValueError, RuntimeError, KeyError):
-        return flags[upper], np.full(len(NAMES), math.nan, np.float32)
-    for bond in mol.GetBonds():
-        if bond.GetIsAromatic():
-            i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-            flags[i, j] = flags[j, i] = True
-    return flags[upper], row
-
-
-def _molecule(record: Record) -> Any:
-    """An RDKit molecule without a conformer and without radicals, explicit hydrogens only; not sanitised."""
-    from rdkit import Chem
-
-    orders = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
-    mol = Chem.RWMol()
-    for number, charge in zip(record.numbers.tolist(), record.charges.tolist(), strict=True):
-        atom = Chem.Atom(number)
-        atom.SetFormalCharge(charge)
-        atom.SetNoImplicit(True)
-        mol.AddAtom(atom)
-    for i, j in zip(*np.nonzero(np.triu(record.bonds)), strict=True):
-        mol.AddBond(int(i), int(j), orders[int(record.bonds[i, j])])
-    return mol.GetMol()
+        values = describe_molecule(to_mol(Arrays(*record[:4])))
+    except (ValueError, RuntimeError):
+        return np.zeros(len(upper[0]), np.bool_), np.full(len(NAMES), math.nan, np.float32)
+    aromatic = perceive_aromatic(record.numbers, record.charges, record.bonds) == AROMATIC
+    return aromatic[upper], np.array([float(values[name]) for name in NAMES], np.float32)
 
 
 def _chunk(archive: Archive) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:

@@ -1,0 +1,252 @@
+"""Reading and writing molecule files: SDF, XYZ, extended XYZ and SMILES, also gzipped for reading.
+
+Foreign files are taken as they are: nothing is sanitised, no hydrogen is removed, formal charges and radicals stay.
+One bad entry never costs another: it is skipped and reported by its number and reason.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from moldiff.data.archive import Archive, Record, split_by_smiles
+from moldiff.data.embed import embed
+from moldiff.data.entries import sdf_entries, smiles_entries, xyz_entries
+from moldiff.data.writing import Writer, write
+
+__all__ = ["Hydrogens", "Reading", "Skipped", "Writer", "read", "read_archive", "read_molecules", "write"]
+
+Hydrogens = Literal["explicit", "implicit", "add"]
+"""How hydrogens are taken.
+
+``explicit``: exactly the atoms of the file, a missing hydrogen is a radical (SMILES get theirs, which are implied).
+``implicit``: missing hydrogens are understood, not shown. ``add``: missing hydrogens are added, with coordinates.
+"""
+
+
+class Skipped(NamedTuple):
+    """An entry that was not read."""
+
+    index: int
+    """Number of the entry in the file, counted from 0 over all entries, readable or not."""
+    reason: str
+    text: str
+    """Beginning of the entry."""
+
+
+class Reading(list[Any]):
+    """The molecules of one file, a list of `rdkit.Chem.Mol`, with what was skipped."""
+
+    def __init__(self, mols: Iterable[Any], *, path: Path, skipped: Sequence[Skipped], indices: Sequence[int]) -> None:
+        super().__init__(mols)
+        self.path = path
+        self.skipped = list(skipped)
+        self.indices = list(indices)
+        """Number of each molecule's entry in the file, counted from 0."""
+
+    @property
+    def mols(self) -> list[Any]:
+        """The molecules as a plain list."""
+        return list(self)
+
+    def report(self) -> str:
+        """What was read and what was skipped, in a few lines."""
+        lines = [f"{self.path}: {len(self)} molecules read, {len(self.skipped)} entries skipped"]
+        lines += [f"  entry {index}: {reason}" for index, reason, _ in self.skipped[:10]]
+        if len(self.skipped) > 10:
+            reasons = Counter(reason.split(":")[0] for _, reason, _ in self.skipped)
+            lines.append("  in all: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
+        return "\n".join(lines)
+
+
+def read_molecules(
+    path: str | os.PathLike[str], *, hydrogens: Hydrogens = "explicit", seed: int = 0, bonds: bool = True
+) -> Reading:
+    """Read all molecules of a ``.sdf``, ``.mol``, ``.xyz``, ``.extxyz``, ``.smi`` or ``.smiles`` file, also with
+    ``.gz``.
+
+    SDF: aromatic bonds (type 4) are kekulised where possible; fields of the entry become properties of the Mol. XYZ:
+    bonds and charges are perceived from the geometry, for the total charge given as ``charge=`` in the comment, else
+    0; ``bonds=False`` leaves that out and gives atoms only. SMILES: no coordinates. ``hydrogens`` see `Hydrogens`.
+    ``seed`` is for `read_archive`; reading itself draws nothing.
+
+    Raises FileNotFoundError without such a file and ValueError for an unknown suffix or a file without a readable
+    entry, with the first reasons.
+    """
+    path = Path(path)
+    if hydrogens not in ("explicit", "implicit", "add"):
+        raise ValueError(f"hydrogens={hydrogens!r} is unknown; use 'explicit', 'implicit' or 'add'")
+    parse = _parser(path)
+    mols: list[Any] = []
+    indices: list[int] = []
+    skipped: list[Skipped] = []
+    for index, (result, text) in enumerate(parse(_lines(path, skipped), bonds)):
+        try:
+            if isinstance(result, str):
+                raise ValueError(result)
+            mols.append(_with_hydrogens(result, hydrogens, smiles=parse is smiles_entries))
+            indices.append(index)
+        except (ValueError, RuntimeError) as error:
+            skipped.append(Skipped(index, str(error).strip().splitlines()[0], text[:200]))
+    # a damaged end of a gzip file is noticed while reading and counts as the entry after the last
+    skipped = [Skipped(len(mols) + len(skipped) - 1, *entry[1:]) if entry.index < 0 else entry for entry in skipped]
+    skipped.sort(key=lambda entry: entry.index)
+    if not mols:
+        reasons = "; ".join(f"entry {index}: {reason}" for index, reason, _ in skipped[:3])
+        raise ValueError(f"{path}: no readable molecule ({reasons or 'the file is empty'}); check format and suffix")
+    return Reading(mols, path=path, skipped=skipped, indices=indices)
+
+
+def read(path: str | os.PathLike[str], *, hydrogens: Hydrogens = "explicit", seed: int = 0) -> Reading:
+    """Read the structures of a file; for molecules the same as `read_molecules`."""
+    return read_molecules(path, hydrogens=hydrogens, seed=seed)
+
+
+def read_archive(
+    path: str | os.PathLike[str],
+    *,
+    hydrogens: Hydrogens = "explicit",
+    seed: int = 0,
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+) -> tuple[Archive, Reading]:
+    """Read a file as `read_molecules` does and make an archive of it.
+
+    Molecules without coordinates get them from ETKDG and MMFF94 with ``seed``; they then have all hydrogens. Fields
+    of an SDF that are numbers in at least half of the molecules become properties, with unknown units. The split is
+    random, equal molecules together. Entries that do not fit an archive (valences RDKit refuses, radicals, dummy
+    atoms, no Kekule form, missing hydrogens) are moved to ``skipped`` of the reading.
+
+    Raises as `read_molecules`, and ValueError if no molecule fits.
+    """
+    reading = read_molecules(path, hydrogens=hydrogens, seed=seed)
+    records: list[Record] = []
+    smiles: list[str] = []
+    kept: list[Any] = []
+    indices: list[int] = []
+    skipped = list(reading.skipped)
+    for mol, index in zip(reading, reading.indices, strict=True):
+        try:
+            record, name = record_of(mol if mol.GetNumConformers() else embed(mol, seed=seed))
+        except (ValueError, RuntimeError) as error:
+            skipped.append(Skipped(index, str(error).strip().splitlines()[0], ""))
+            continue
+        records.append(record)
+        smiles.append(name)
+        kept.append(mol)
+        indices.append(index)
+    skipped.sort(key=lambda entry: entry.index)
+    if not records:
+        reasons = "; ".join(f"entry {index}: {reason}" for index, reason, _ in skipped[:3])
+        raise ValueError(f"{path}: no molecule for an archive ({reasons}); hydrogens='add' adds missing ones")
+    names, values = _numeric_fields(kept)
+    archive = Archive.build(
+        records,
+        smiles=smiles,
+        split=split_by_smiles(smiles, fractions=fractions, seed=seed),
+        properties=values,
+        property_names=names,
+        property_units=[""] * len(names),
+        index=indices,
+    )
+    return archive, Reading(kept, path=reading.path, skipped=skipped, indices=indices)
+
+
+def record_of(mol: Any) -> tuple[Record, str]:
+    """The arrays and the canonical SMILES of an RDKit molecule with explicit hydrogens and a conformer.
+
+    Raises ValueError (`moldiff.molecules.convert.MoleculeError` among them) if RDKit refuses its valences, or for
+    radicals, implicit hydrogens, dummy atoms, coordinates that are not finite or aromatic bonds without a Kekule
+    form.
+    """
+    from moldiff.molecules.convert import AROMATIC, canonical_smiles, from_mol, kekule_orders, to_mol
+
+    arrays = from_mol(mol)
+    if not np.isfinite(arrays.positions).all():
+        raise ValueError("coordinates are not finite")
+    checked = to_mol(arrays)
+    if any(atom.GetNumRadicalElectrons() for atom in checked.GetAtoms()):
+        raise ValueError("has radicals: hydrogens or charges are missing")
+    record = Record(
+        numbers=arrays.numbers,
+        positions=arrays.positions,
+        charges=arrays.charges,
+        bonds=kekule_orders(mol),
+        aromatic=arrays.bonds == AROMATIC,
+    )
+    return record, canonical_smiles(checked)
+
+
+_Parser = Callable[[Iterable[str], bool], Iterator[tuple[Any, str]]]
+
+_PARSERS: dict[str, _Parser] = {
+    ".sdf": sdf_entries,
+    ".mol": sdf_entries,
+    ".xyz": xyz_entries,
+    ".extxyz": xyz_entries,
+    ".smi": smiles_entries,
+    ".smiles": smiles_entries,
+}
+
+
+def _parser(path: Path) -> _Parser:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
+    if suffix not in _PARSERS:
+        known = ", ".join(_PARSERS)
+        raise ValueError(f"cannot read {path}: unknown suffix {suffix!r}; known are {known}, each also with .gz")
+    return _PARSERS[suffix]
+
+
+def _lines(path: Path, skipped: list[Skipped]) -> Iterator[str]:
+    """Lines without their ends; a gzip file that breaks off gives what there is and an entry in ``skipped``."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}; check the path")
+    try:
+        opened: Any = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")  # noqa: SIM115
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    with opened as stream:
+        try:
+            for line in stream:
+                yield line.decode("utf-8", errors="replace").rstrip("\r\n")
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            skipped.append(Skipped(-1, f"gzip data damaged: {error}", ""))
+
+
+def _with_hydrogens(mol: Any, hydrogens: Hydrogens, *, smiles: bool) -> Any:
+    from rdkit import Chem, rdBase
+
+    with rdBase.BlockLogs():
+        if hydrogens == "add" or (smiles and hydrogens == "explicit"):
+            mol.UpdatePropertyCache(strict=False)
+            return Chem.AddHs(mol, addCoords=mol.GetNumConformers() > 0)
+        if hydrogens == "explicit":
+            for atom in mol.GetAtoms():
+                atom.SetNoImplicit(True)
+        mol.UpdatePropertyCache(strict=False)
+    return mol
+
+
+def _numeric_fields(mols: Sequence[Any]) -> tuple[list[str], Any]:
+    """Names and (M, P) values of the fields that are numbers in at least half of the molecules, NaN elsewhere."""
+    counts: Counter[str] = Counter()
+    rows: list[dict[str, float]] = []
+    for mol in mols:
+        row = {}
+        for name in mol.GetPropNames(includePrivate=False, includeComputed=False):
+            try:
+                row[name] = float(mol.GetProp(name))
+            except (ValueError, RuntimeError):
+                continue
+        counts.update(row)
+        rows.append(row)
+    names = [name for name, count in counts.items() if 2 * count >= len(mols)]
+    values = np.array([[row.get(name, np.nan) for name in names] for row in rows], dtype=np.float32)
+    return names, values.reshape(len(mols), len(names))
