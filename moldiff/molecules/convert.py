@@ -120,7 +120,7 @@ def to_mol(arrays: Arrays, *, kekulised: bool = False, sanitise: bool = True) ->
 def from_mol(mol: Chem.Mol, *, conformer: int = -1, as_drawn: bool = False) -> Arrays:
     """Read a molecule into arrays, with RDKit's aromatic perception as bond symbol 4.
 
-    Aromaticity is perceived afresh from the kekulised bonds, so the result does not depend on how the molecule was drawn.
+    Aromaticity is perceived afresh from the kekulised bonds, so the result does not depend on how it was drawn.
 
     Args:
         mol: a molecule with explicit hydrogens and a conformer, sanitised or not; it is not changed.
@@ -207,8 +207,10 @@ def canonical_smiles(mol: Chem.Mol) -> str:
     Args:
         mol: a sanitised molecule; it is not changed.
     """
+    flat = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(flat)  # first: RemoveHs keeps a hydrogen that defines the stereo of a double bond
     with rdBase.BlockLogs():
-        return Chem.MolToSmiles(Chem.RemoveHs(mol, sanitize=False), isomericSmiles=False)
+        return Chem.MolToSmiles(Chem.RemoveHs(flat, sanitize=False), isomericSmiles=False)
 
 
 def build(arrays: Arrays, bonds: np.ndarray, *, implicit: bool = False) -> Chem.RWMol:
@@ -223,7 +225,7 @@ def build(arrays: Arrays, bonds: np.ndarray, *, implicit: bool = False) -> Chem.
         MoleculeError: reason "element", for an atomic number outside 1-118.
     """
     mol = Chem.RWMol()
-    for number, charge in zip(arrays.numbers.tolist(), arrays.charges.tolist()):
+    for number, charge in zip(arrays.numbers.tolist(), arrays.charges.tolist(), strict=True):
         if not 1 <= number <= _MAX_NUMBER:
             raise MoleculeError("element", f"atomic number {number} is outside 1-{_MAX_NUMBER}")
         atom = Chem.Atom(number)
@@ -233,7 +235,7 @@ def build(arrays: Arrays, bonds: np.ndarray, *, implicit: bool = False) -> Chem.
             atom.SetNoImplicit(True)
         mol.AddAtom(atom)
     first, second = np.nonzero(np.triu(bonds))
-    for i, j, order in zip(first.tolist(), second.tolist(), bonds[first, second].tolist()):
+    for i, j, order in zip(first.tolist(), second.tolist(), bonds[first, second].tolist(), strict=True):
         mol.AddBond(i, j, _TYPES[order])
     conformer = Chem.Conformer(len(arrays))
     if len(arrays):
@@ -296,7 +298,7 @@ def _raw(mol: Chem.Mol, *, conformer: int | None, as_drawn: bool) -> Arrays:
         order = _ORDERS.get(bond.GetBondType())
         if order is None:
             raise ValueError(
-                f"bond {i}-{j} is of type {bond.GetBondType()}; only single, double, triple and aromatic bonds are known"
+                f"bond {i}-{j} is of type {bond.GetBondType()}; known are single, double, triple and aromatic bonds"
             )
         bonds[i, j] = bonds[j, i] = order
     return Arrays(

@@ -1,8 +1,8 @@
 """From drawn aromatic bonds to single and double bonds.
 
 With every hydrogen explicit there is nothing to guess: an atom's formal charge and its other bonds say whether one of
-its aromatic bonds has to be double. What is left is a perfect matching of those atoms along the aromatic bonds, found by
-Edmonds' blossom algorithm (Edmonds 1965, "Paths, trees, and flowers"), which finds one whenever there is one.
+its aromatic bonds has to be double. What is left is a perfect matching of those atoms along the aromatic bonds, found
+by Edmonds' blossom algorithm (Edmonds 1965, "Paths, trees, and flowers"), which finds one whenever there is one.
 """
 
 from collections import deque
@@ -31,8 +31,8 @@ def kekulise(numbers: np.ndarray, charges: np.ndarray, bonds: np.ndarray) -> tup
         bonds: (n, n) symmetric, 0 none, 1, 2, 3, 4 aromatic.
 
     Returns:
-        ``(orders, failed)``: the (n, n) orders 0-3, and an (n,) boolean mask of the atoms whose aromatic system (connected
-        by aromatic bonds) has no such form. The bonds of a failed system are left as 4.
+        ``(orders, failed)``: the (n, n) orders 0-3, and an (n,) boolean mask of the atoms whose aromatic system
+        (connected by aromatic bonds) has no such form. The bonds of a failed system are left as 4.
     """
     orders = np.array(bonds, dtype=np.int64)
     failed = np.zeros(len(numbers), dtype=bool)
@@ -57,7 +57,6 @@ def kekulise(numbers: np.ndarray, charges: np.ndarray, bonds: np.ndarray) -> tup
             orders[i, neighbours[i]] = 1
         for i, j in partner.items():
             orders[i, j] = 2
-    # A failed system shares no aromatic bond with another one, so its symbols are untouched.
     return orders, failed
 
 

@@ -3,8 +3,8 @@
 No import beyond the standard library, so that a check during training can read the same table without RDKit.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Mapping
 
 STABLE_VALENCES: Mapping[tuple[int, int], tuple[int, ...]] = MappingProxyType(
     {

@@ -5,9 +5,9 @@
 * **valid_connected_published**: the lenient rule most papers use: one fragment, and ``SanitizeMol`` raises nothing when
   implicit hydrogens may fill open valences. Only this one belongs beside published numbers.
 * **atom stable**: after kekulising, the bond-order sum is allowed for the element and charge
-  (`moldiff.molecules.valences`). **molecule stable**: every atom is. Where the aromatic bonds cannot be kekulised, the atoms
-  of that aromatic system are unstable and the others are judged as usual, so the molecule is unstable. Stability knows
-  nothing of fragments or rings.
+  (`moldiff.molecules.valences`). **molecule stable**: every atom is. Where the aromatic bonds cannot be kekulised, the
+  atoms of that aromatic system are unstable and the others are judged as usual, so the molecule is unstable. Stability
+  knows nothing of fragments.
 
 A failure is an answer here, never an exception.
 """
@@ -33,8 +33,8 @@ REASONS: tuple[str, ...] = (
     "disconnected",
 )
 """Reason codes in order of precedence; "ok" is valid and connected, "disconnected" is valid but in pieces, every other
-one is invalid: no atoms, positions not finite, an atomic number outside 1-118, aromatic bonds without a Kekule form, too
-many bonds on an atom, anything else RDKit refuses, unpaired electrons (a missing hydrogen is one)."""
+one is invalid: no atoms, positions not finite, an atomic number outside 1-118, aromatic bonds without a Kekule form,
+too many bonds on an atom, anything else RDKit refuses, unpaired electrons (a missing hydrogen is one)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,13 +126,14 @@ def _published(arrays: Arrays) -> bool:
 
 
 def _count_stable(arrays: Arrays, orders: np.ndarray, failed: np.ndarray) -> int:
-    triples = zip(arrays.numbers.tolist(), arrays.charges.tolist(), orders.sum(1).tolist(), failed.tolist())
-    return sum(not bad and is_stable(number, charge, valence) for number, charge, valence, bad in triples)
+    columns = (arrays.numbers, arrays.charges, orders.sum(1), failed)
+    atoms = zip(*(column.tolist() for column in columns), strict=True)
+    return sum(not bad and is_stable(number, charge, valence) for number, charge, valence, bad in atoms)
 
 
 def _connected(bonds: np.ndarray) -> bool:
-    neighbours = [[] for _ in bonds]
-    for i, j in zip(*(axis.tolist() for axis in np.nonzero(bonds))):
+    neighbours: list[list[int]] = [[] for _ in bonds]
+    for i, j in np.argwhere(bonds).tolist():
         neighbours[i].append(j)
     seen = {0}
     queue = [0]
