@@ -208,7 +208,7 @@ class Archive:
             bonds=_join(bonds, np.uint8),
             smiles=np.array(list(smiles), dtype=np.str_),
             split=np.zeros(count, dtype=np.int8) if split is None else np.asarray(split, dtype=np.int8),
-            properties=np.asarray(properties, dtype=np.float32),
+            properties=np.asarray(properties, dtype=np.result_type(np.float32, np.asarray(properties))),
             property_names=np.array(list(property_names), dtype=np.str_),
             property_units=np.array(list(property_units), dtype=np.str_),
             aromatic=_join([a for a in aromatic if a is not None], np.bool_) if keep_aromatic else None,
@@ -318,8 +318,8 @@ def split_by_smiles(
 ) -> NDArray[np.int8]:
     """Random split (M,) of 0, 1, 2 in which equal SMILES stay together, so that no test molecule is in training.
 
-    ``fractions`` are the shares of distinct SMILES for train, validation and test and sum to 1; of three or more none of
-    the asked parts stays empty. The order of the molecules does not matter. Raises ValueError for other fractions.
+    ``fractions`` are the shares of distinct SMILES for train, validation and test and sum to 1; of three or more none
+    of the asked parts stays empty. The order of the molecules does not matter. Raises ValueError for other fractions.
     """
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"fractions {fractions} must not be negative and must sum to 1, as in (0.8, 0.1, 0.1)")

@@ -51,7 +51,7 @@ def describe(archive: Archive, *, jobs: int = 2, progress: bool = True) -> Archi
     return replace(
         archive,
         aromatic=np.concatenate(aromatic) if aromatic else np.zeros(0, np.bool_),
-        properties=np.concatenate([archive.properties[:, kept], added], axis=1).astype(np.float32),
+        properties=np.concatenate([archive.properties[:, kept], added], axis=1),
         property_names=np.array([*archive.property_names[kept].tolist(), *names], dtype=np.str_),
         property_units=np.array([*archive.property_units[kept].tolist(), *_units(UNITS, names)], dtype=np.str_),
     )

@@ -34,7 +34,7 @@ Hydrogens = Literal["explicit", "implicit", "add"]
 class Skipped(NamedTuple):
     """An entry that was not read."""
 
-    index: int
+    entry: int
     """Number of the entry in the file, counted from 0 over all entries, readable or not."""
     reason: str
     text: str
@@ -96,8 +96,8 @@ def read_molecules(
         except (ValueError, RuntimeError) as error:
             skipped.append(Skipped(index, str(error).strip().splitlines()[0], text[:200]))
     # a damaged end of a gzip file is noticed while reading and counts as the entry after the last
-    skipped = [Skipped(len(mols) + len(skipped) - 1, *entry[1:]) if entry.index < 0 else entry for entry in skipped]
-    skipped.sort(key=lambda entry: entry.index)
+    skipped = [Skipped(len(mols) + len(skipped) - 1, *entry[1:]) if entry.entry < 0 else entry for entry in skipped]
+    skipped.sort(key=lambda entry: entry.entry)
     if not mols:
         reasons = "; ".join(f"entry {index}: {reason}" for index, reason, _ in skipped[:3])
         raise ValueError(f"{path}: no readable molecule ({reasons or 'the file is empty'}); check format and suffix")
@@ -141,7 +141,7 @@ def read_archive(
         smiles.append(name)
         kept.append(mol)
         indices.append(index)
-    skipped.sort(key=lambda entry: entry.index)
+    skipped.sort(key=lambda entry: entry.entry)
     if not records:
         reasons = "; ".join(f"entry {index}: {reason}" for index, reason, _ in skipped[:3])
         raise ValueError(f"{path}: no molecule for an archive ({reasons}); hydrogens='add' adds missing ones")
