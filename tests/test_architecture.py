@@ -291,10 +291,10 @@ def test_every_random_draw_takes_a_generator() -> None:
             if draw and not numpy_generator and "generator" not in given:
                 yield node.lineno, f"{owner}.{name} without generator="
             if owner in {"np.random", "numpy.random"}:
-                if name not in {"default_rng", "Generator", "SeedSequence", "PCG64", "Philox"}:
+                if name not in {"default_rng", "Generator", "RandomState", "SeedSequence", "PCG64", "Philox"}:
                     yield node.lineno, f"{owner}.{name} draws from the global state: use default_rng(seed)"
-                elif name == "default_rng" and not (node.args or given):
-                    yield node.lineno, "default_rng() without a seed"
+                elif not (node.args or given):
+                    yield node.lineno, f"{name}() without a seed"
             if owner == "random" and (name != "Random" or not node.args):
                 yield node.lineno, f"random.{name}: use random.Random(seed)"
 
