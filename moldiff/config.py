@@ -1,0 +1,207 @@
+"""Settings as frozen dataclasses, and a strict reader for them: an unknown or missing key is an error that names it."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Size and parts of the equivariant trunk.
+
+    Attributes:
+        scalars, vectors: channels of 0e and 1o features an atom.
+        pairs: channels of the pair stream; `pair_hidden` the width inside its update.
+        heads: attention heads; `products`: channels of low-rank node products fed to the pairs.
+        blocks: depth.
+        condition: width of the clock-and-property embedding.
+        radial: radial basis functions a distance.
+    """
+
+    scalars: int = 192
+    vectors: int = 32
+    pairs: int = 64
+    pair_hidden: int = 128
+    heads: int = 8
+    products: int = 16
+    blocks: int = 8
+    condition: int = 128
+    radial: int = 20
+
+
+#: Network sizes by name: about 4 and 8 million parameters.
+PRESETS: dict[str, NetworkConfig] = {
+    "s": NetworkConfig(),
+    "m": NetworkConfig(scalars=256, vectors=48, pairs=96, pair_hidden=160, blocks=9, condition=160),
+}
+
+
+@dataclass(frozen=True)
+class GaussianConfig:
+    """Noise on positions: ln s linear in the clock, s in units of the data's deviation (Karras et al. 2022).
+
+    Attributes:
+        path: ``"exploding"`` (preconditioned, variance exploding) or ``"linear"`` (flow matching, for comparison).
+        smallest, largest: s at clock 0 and 1.
+        deviation_scale, deviation_power: s_data = scale * n_atoms ** power, angstrom, measured on the training set.
+    """
+
+    path: str = "exploding"
+    smallest: float = 0.001
+    largest: float = 80.0
+    deviation_scale: float = 0.43
+    deviation_power: float = 0.405
+
+
+@dataclass(frozen=True)
+class CategoricalConfig:
+    """Absorbing noise on symbols: hidden with probability clamp((t - begin) / (end - begin), 0, 1)."""
+
+    begin: float = 0.25
+    end: float = 0.70
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """The joint process over all fields.
+
+    Attributes:
+        weights: loss weight of each field.
+        clock_mean, clock_deviation: normal distribution of the training clock.
+        clock_jitter: deviation of each symbol field's clock around the shared one.
+    """
+
+    positions: GaussianConfig = field(default_factory=GaussianConfig)
+    elements: CategoricalConfig = field(default_factory=CategoricalConfig)
+    charges: CategoricalConfig = field(default_factory=CategoricalConfig)
+    bonds: CategoricalConfig = field(default_factory=CategoricalConfig)
+    weights: dict[str, float] = field(
+        default_factory=lambda: {"positions": 3.0, "elements": 0.4, "charges": 1.0, "bonds": 2.0, "properties": 0.1}
+    )
+    clock_mean: float = 0.5
+    clock_deviation: float = 0.125
+    clock_jitter: float = 0.05
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How to walk from noise to data.
+
+    Attributes:
+        steps: sampler steps; one network evaluation each.
+        density: rho of the time grid; 0 is uniform in the clock, 2 dense in the middle.
+        churn: share by which the noise on positions is raised before each step while it is between `churn_from` and
+            `churn_to` (units of s_data).
+        remask: rate eta at which shown symbols are hidden again per unit of the clock.
+        temperature: divides the logits of symbols before they are drawn.
+    """
+
+    steps: int = 50
+    density: float = 2.0
+    churn: float = 0.4
+    churn_from: float = 0.03
+    churn_to: float = 3.0
+    remask: float = 25.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, not {self.steps}: 50 is the default, 20 fast, 100 best")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}: 1 draws as predicted")
+        if self.churn < 0 or self.remask < 0:
+            raise ValueError(f"churn and remask must not be negative, not {self.churn} and {self.remask}")
+
+
+@dataclass(frozen=True)
+class PropertyConfig:
+    """A property that a model can be conditioned on.
+
+    Attributes:
+        name, unit: as in the archive.
+        mean, deviation: over the training set, for standardising.
+        low, high: range in training.
+    """
+
+    name: str
+    unit: str
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """All that is needed, beside the weights, to build a model and to sample from it; the header of a weights file.
+
+    Attributes:
+        data: name of the data set.
+        network, diffusion, sampler: settings; `sampler` holds the defaults of sampling.
+        alphabets: field name -> symbols.
+        sizes: atom count (as text, since it is stored as JSON) -> molecules of that size in training.
+        properties: what can be conditioned on, in the order of the network's columns.
+        facts: what is known of the run that made the weights (passes, hours, hardware, seed), as text.
+    """
+
+    data: str
+    network: NetworkConfig
+    diffusion: DiffusionConfig
+    sampler: SamplerConfig
+    alphabets: dict[str, tuple[str, ...]]
+    sizes: dict[str, int]
+    properties: tuple[PropertyConfig, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A configuration as nested plain dictionaries."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A configuration dataclass from nested dictionaries; strict.
+
+    Raises:
+        ValueError: for unknown or missing keys and for values of another type; the message names them.
+    """
+    hints = get_type_hints(kind)
+    names = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no settings {unknown}: it has {', '.join(names)}")
+    needed = [
+        name
+        for name, f in names.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and name not in values
+    ]
+    if needed:
+        raise ValueError(f"{kind.__name__} lacks {needed}")
+    return kind(**{name: _convert(f"{kind.__name__}.{name}", hints[name], value) for name, value in values.items()})
+
+
+def _convert(name: str, hint: Any, value: Any) -> Any:
+    origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a mapping of settings, not {value!r}")
+        return from_dict(hint, value)  # type: ignore[arg-type]
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in get_args(hint):
+            return None
+        return _convert(name, next(a for a in get_args(hint) if a is not type(None)), value)
+    if origin is tuple:
+        return tuple(_convert(f"{name}[{i}]", get_args(hint)[0], item) for i, item in enumerate(value))
+    if origin is dict:
+        return {key: _convert(f"{name}.{key}", get_args(hint)[1], item) for key, item in value.items()}
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
+        raise ValueError(f"{name} must be {hint.__name__}, not {value!r}")
+    return value

@@ -1,0 +1,195 @@
+"""Training batches: all structures resident on the device, one batch one atom count.
+
+Sizes too rare to fill a batch are merged with their neighbours and padded to the largest of them. A batch is a function
+of (seed, step, rank) alone, so that a resumed run sees the same batches as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.data.archive import Archive
+from moldiff.state import BOND_SYMBOLS, Alphabet, State, centred
+
+#: Symbols of the elements by atomic number, index 0 unused.
+PERIODIC_TABLE = (
+    "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu "
+    "Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr "
+    "Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac "
+    "Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
+).split()
+
+
+class Batch(NamedTuple):
+    """Structures with their property labels (B, P), NaN where unknown."""
+
+    state: State
+    properties: Tensor
+
+
+def molecule_alphabets(archive: Archive) -> dict[str, Alphabet]:
+    """The element, charge and bond alphabets of an archive, elements by atomic number and charges ascending."""
+    elements = tuple(PERIODIC_TABLE[int(z)] for z in np.unique(archive.numbers))
+    low, high = (int(archive.charges.min()), int(archive.charges.max())) if len(archive.charges) else (0, 0)
+    charges = tuple(str(charge) for charge in range(min(low, 0), max(high, 0) + 1))
+    return {"elements": Alphabet(elements), "charges": Alphabet(charges), "bonds": Alphabet(BOND_SYMBOLS)}
+
+
+def fit_deviation(archive: Archive) -> tuple[float, float]:
+    """(scale, power) of s_data = scale * n ** power, a least-squares fit over the molecules of an archive.
+
+    s_data is the deviation a coordinate (angstrom) of centred molecules of n atoms.
+    """
+    starts = np.concatenate([[0], np.cumsum(archive.n_atoms.astype(np.int64))[:-1]])
+    n = archive.n_atoms.astype(np.float64)
+    x = archive.positions.astype(np.float64)
+    mean = np.add.reduceat(x, starts) / n[:, None]
+    square = np.add.reduceat((x**2).sum(1), starts) / n - (mean**2).sum(1)
+    sizes = np.unique(archive.n_atoms[n > 1])
+    if len(sizes) == 0:
+        return 1.0, 0.0
+    deviation = np.array([np.sqrt(square[n == size].mean() / 3) for size in sizes])
+    count = np.array([(n == size).sum() for size in sizes], dtype=np.float64)
+    if len(sizes) == 1:
+        return float(deviation[0]), 0.0
+    power, offset = np.polyfit(np.log(sizes), np.log(deviation.clip(1e-3)), 1, w=np.sqrt(count))
+    return float(math.exp(offset)), float(power)
+
+
+def to_state(archive: Archive, rows: np.ndarray, alphabets: Mapping[str, Alphabet], *, aromatic: bool = True) -> State:
+    """Some molecules of an archive as a State padded to the largest of them, centred.
+
+    Args:
+        archive: the molecules.
+        rows: which (integers).
+        alphabets: field name -> alphabet.
+        aromatic: use the aromatic bond symbol where the archive marks it; else kekulised orders.
+
+    Raises:
+        ValueError: for an element or charge that the alphabets lack.
+    """
+    chosen = archive.select(rows)
+    counts = chosen.n_atoms.astype(np.int64)
+    b, n = len(counts), int(counts.max(initial=1))
+    mask = np.arange(n)[None] < counts[:, None]
+    elements = np.zeros((b, n), np.int64)
+    charges = np.zeros((b, n), np.int64)
+    positions = np.zeros((b, n, 3), np.float32)
+    lookup = {z: alphabets["elements"].index(PERIODIC_TABLE[int(z)]) for z in np.unique(chosen.numbers)}
+    shift = {q: alphabets["charges"].index(str(int(q))) for q in np.unique(chosen.charges)}
+    elements[mask] = np.vectorize(lookup.__getitem__, otypes=[np.int64])(chosen.numbers)
+    charges[mask] = np.vectorize(shift.__getitem__, otypes=[np.int64])(chosen.charges)
+    positions[mask] = chosen.positions
+    bonds = np.zeros((b, n, n), np.int64)
+    upper = mask[:, :, None] & mask[:, None, :] & np.triu(np.ones((n, n), bool), 1)
+    orders = chosen.bonds.astype(np.int64)
+    if aromatic and chosen.aromatic is not None:
+        orders = np.where(chosen.aromatic, BOND_SYMBOLS.index("aromatic"), orders)
+    bonds[upper] = orders
+    bonds = bonds + bonds.transpose(0, 2, 1)
+    atoms = torch.from_numpy(mask)
+    return State(
+        mask=atoms,
+        positions=centred(torch.from_numpy(positions), atoms),
+        elements=torch.from_numpy(elements),
+        charges=torch.from_numpy(charges),
+        bonds=torch.from_numpy(bonds),
+    )
+
+
+def group_sizes(counts: np.ndarray, smallest: int) -> list[np.ndarray]:
+    """Rows grouped by atom count, neighbouring sizes merged until each group has at least `smallest` rows."""
+    groups: list[np.ndarray] = []
+    waiting: list[np.ndarray] = []
+    for size in np.unique(counts):
+        waiting.append(np.flatnonzero(counts == size))
+        if sum(map(len, waiting)) >= smallest:
+            groups.append(np.concatenate(waiting))
+            waiting = []
+    if waiting:
+        rest = np.concatenate(waiting)
+        # a rare largest size would pad everything below it: keep it apart unless it is tiny
+        if groups and len(rest) < max(1, smallest // 4) and counts[rest].max() <= counts[groups[-1]].max() + 2:
+            groups[-1] = np.concatenate([groups[-1], rest])
+        else:
+            groups.append(rest)
+    return groups
+
+
+class Batches:
+    """An archive resident on a device, drawn from in batches of one atom count.
+
+    Args:
+        archive: the training molecules.
+        alphabets: field name -> alphabet.
+        batch: molecules a batch (a step of a data-parallel run draws this many a rank).
+        seed: with the step and the rank it decides every batch.
+        device: where the structures lie.
+        aromatic: see `to_state`.
+
+    Raises:
+        ValueError: for an empty archive or a batch below 1.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        alphabets: Mapping[str, Alphabet],
+        *,
+        batch: int,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        aromatic: bool = True,
+    ) -> None:
+        if len(archive) == 0:
+            raise ValueError("no molecules to train on: the training split is empty")
+        if batch < 1:
+            raise ValueError(f"a batch needs at least one molecule, not {batch}")
+        self.batch, self.seed = batch, seed
+        self.groups: list[Batch] = []
+        for rows in group_sizes(archive.n_atoms, min(batch, len(archive))):
+            properties = torch.from_numpy(archive.properties[rows].astype(np.float32)).to(device)
+            state = to_state(archive, rows, alphabets, aromatic=aromatic)
+            # symbols are kept small; a batch widens them when it is drawn
+            self.groups.append(Batch(state._map(_narrow).to(device), properties))
+        self.weights = torch.tensor([len(group.state) for group in self.groups], dtype=torch.float64)
+
+    def size(self, step: int) -> int:
+        """Padded atom count of a step, the same on all ranks."""
+        return self.groups[self._group(step)].state.size
+
+    def _group(self, step: int) -> int:
+        generator = torch.Generator().manual_seed(mix(self.seed, step))
+        return int(torch.multinomial(self.weights, 1, generator=generator))
+
+    def draw(self, step: int, *, rank: int = 0) -> Batch:
+        """The batch of a step: distinct random molecules of one group (all of it where it is smaller)."""
+        group = self.groups[self._group(step)]
+        generator = torch.Generator().manual_seed(mix(self.seed, step, 1 + rank))
+        rows = torch.randperm(len(group.state), generator=generator)[: self.batch].to(group.state.device)
+        return Batch(group.state.index(rows)._map(_widen), group.properties[rows])
+
+
+def mix(*numbers: int) -> int:
+    """One 63-bit seed of several numbers (splitmix64), so that nearby ones give unrelated streams."""
+    state = 0x9E3779B97F4A7C15
+    for number in numbers:
+        state = (state ^ (number & 0xFFFFFFFFFFFFFFFF)) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 27
+        state = state * 0x94D049BB133111EB & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state >> 1
+
+
+def _narrow(value: Tensor) -> Tensor:
+    return value.to(torch.int8) if value.dtype == torch.long else value
+
+
+def _widen(value: Tensor) -> Tensor:
+    return value.long() if value.dtype == torch.int8 else value

@@ -1,0 +1,1 @@
+"""How a State is noised and denoised."""

@@ -1,0 +1,84 @@
+"""The sampler: one short loop from noise to structures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from moldiff.config import SamplerConfig
+from moldiff.denoiser import Clocks, Condition, Denoiser, Prediction
+from moldiff.diffusion.joint import JointProcess
+from moldiff.diffusion.schedule import time_grid
+from moldiff.state import State
+
+
+class Step(NamedTuple):
+    """What a callback sees after a step, and may exchange by returning another Step."""
+
+    index: int
+    steps: int
+    state: State
+    clocks: Clocks
+    prediction: Prediction
+
+
+Callback = Callable[[Step], Step | None]
+
+
+@torch.no_grad()
+def sample(
+    denoiser: Denoiser,
+    process: JointProcess,
+    *,
+    state: State,
+    generator: torch.Generator,
+    config: SamplerConfig | None = None,
+    given: Mapping[str, Tensor] | None = None,
+    condition: Condition | None = None,
+    callback: Callback | None = None,
+) -> State:
+    """Draw structures.
+
+    Args:
+        denoiser: guesses the clean structure; guidance wraps it.
+        process: the noise of every field.
+        state: sizes (mask) and the values of what is given; other values do not matter. Fields without a process are
+            passed through.
+        generator: all random numbers; the same generator state gives the same structures.
+        config: steps, churn, re-masking.
+        given: field -> bool mask of the entries that are exactly data; a field that is given whole is not stepped.
+        condition: target properties.
+        callback: called after every step with a `Step`; completion, steering and recording hook in here.
+
+    Returns:
+        The finished batch, at clock 0. Given entries are bit-identical to those of `state`.
+    """
+    config = config or SamplerConfig()
+    given = dict(given or {})
+    grid = time_grid(config.steps, config.density).to(torch.float32)
+    whole = {name: mask.flatten(1).sum(1) == state.entries(name).flatten(1).sum(1) for name, mask in given.items()}
+
+    def clocks_at(t: Tensor) -> Clocks:
+        time = t.to(state.device).expand(len(state))
+        return Clocks(
+            {name: torch.where(whole[name], 0.0, time) if name in whole else time for name in process.processes}, given
+        )
+
+    previous: Prediction | None = None
+    clocks = clocks_at(grid[0])
+    current = process.prior(state, clocks, generator=generator)
+    for index in range(config.steps):
+        after = clocks_at(grid[index + 1])
+        if index + 1 < config.steps:
+            current, clocks = process.churn(current, clocks, config, generator=generator)
+        prediction = denoiser(current, clocks, condition, previous)
+        current = process.step(current, prediction, clocks, after, generator=generator)
+        clocks, previous = after, prediction
+        if callback is not None:
+            changed = callback(Step(index, config.steps, current, clocks, prediction))
+            if changed is not None:
+                current, clocks, previous = changed.state, changed.clocks, changed.prediction
+    return current

@@ -1,0 +1,46 @@
+"""From clocks to noise levels, and the grids of times on which a sampler walks. t = 0 is data, t = 1 is noise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def log_linear(t: Tensor, smallest: float, largest: float) -> Tensor:
+    """Noise level s with ln s linear in the clock: s(0) = smallest, s(1) = largest; exactly 0 where t is 0.
+
+    Clock 0 means data, so the level jumps from `smallest` to 0 there; samplers step onto 0 and never start from it.
+    """
+    level = smallest * torch.exp(t * math.log(largest / smallest))
+    return torch.where(t > 0, level, torch.zeros_like(level))
+
+
+def log_linear_clock(level: Tensor, smallest: float, largest: float) -> Tensor:
+    """The clock at which `log_linear` has a level > 0, clamped to [0, 1]."""
+    return (torch.log(level / smallest) / math.log(largest / smallest)).clamp(0, 1)
+
+
+def hidden_share(t: Tensor, begin: float, end: float) -> Tensor:
+    """Probability that a symbol is hidden at clock t: clamp((t - begin) / (end - begin), 0, 1)."""
+    return ((t - begin) / (end - begin)).clamp(0, 1)
+
+
+def time_grid(steps: int, density: float = 2.0) -> Tensor:
+    """The ``steps + 1`` times from 1 down to 0 on which a sampler walks, float64.
+
+    w(u) = (1 - rho) u + rho (2 / pi) asin(sqrt(u)) at equally spaced u; rho = `density` is 0 for a uniform grid, and 2
+    puts about four times as many steps in the middle of the clock, where geometry and symbols are decided.
+
+    Raises:
+        ValueError: for fewer than one step or a density outside [0, 2.75), where the grid would turn back.
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    if not 0 <= density < 1 / (1 - 2 / math.pi):
+        raise ValueError(f"density must be in [0, 2.75), not {density}: 2 is the default")
+    u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    grid = (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
+    grid[0], grid[-1] = 1.0, 0.0
+    return grid

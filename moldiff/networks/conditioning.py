@@ -1,0 +1,84 @@
+"""Clocks and target properties as one embedding a structure, and the drop-out of properties in training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast, final
+
+import torch
+from torch import Tensor, nn
+
+from moldiff.denoiser import Clocks, Condition
+from moldiff.state import State
+
+
+def waves(x: Tensor, count: int = 8) -> Tensor:
+    """Sines and cosines (..., 2 count) of x at octaves from half a turn a unit upwards."""
+    angles = x.unsqueeze(-1) * (math.pi * 2.0 ** torch.arange(count, device=x.device, dtype=x.dtype))
+    return torch.cat([angles.sin(), angles.cos()], -1)
+
+
+@final
+class Conditioning(nn.Module):
+    """Embed the clock of each field, the atom count, whether there is a previous guess, and the shown properties.
+
+    Args:
+        fields: fields with a clock.
+        properties: number of properties P.
+        width: size of the embedding.
+    """
+
+    def __init__(self, fields: Sequence[str], properties: int, width: int) -> None:
+        super().__init__()
+        self.fields, self.properties = tuple(fields), properties
+        self.register_buffer("mean", torch.zeros(properties))
+        self.register_buffer("deviation", torch.ones(properties))
+        # waves of each clock and of the atom count; three flags a field: nothing, some, all of it given
+        inputs = 16 * (len(self.fields) + 1) + 2 * len(self.fields) + 1
+        self.clock = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
+        self.value = nn.Parameter(torch.randn(properties, 16, width, generator=torch.Generator().manual_seed(0)) * 0.1)
+        self.absent = nn.Parameter(torch.zeros(properties, width))
+        self.last = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+
+    def standardise(self, values: Tensor) -> Tensor:
+        """Properties (B, P) in units of their deviation in training, from their mean."""
+        return (values - cast(Tensor, self.mean)) / cast(Tensor, self.deviation)
+
+    def forward(self, state: State, clocks: Clocks, condition: Condition | None, *, has_guess: bool) -> Tensor:
+        """The embedding (B, width)."""
+        dtype = self.absent.dtype
+        parts = [waves(clocks.time(name, state).to(dtype)) for name in self.fields]
+        parts.append(waves(torch.log(state.n_atoms.to(dtype)) / 8))
+        for name in self.fields:
+            given = clocks.is_given(name, state).flatten(1)
+            entries = state.entries(name).flatten(1)
+            some = given.any(1)
+            parts.append(torch.stack([some, some & (given.sum(1) == entries.sum(1))], -1).to(dtype))
+        parts.append(torch.full((len(state), 1), float(has_guess), device=state.device, dtype=dtype))
+        embedding = self.clock(torch.cat(parts, -1))
+        if self.properties:
+            told = self.absent.sum(0).expand_as(embedding)
+            if condition is not None:
+                if condition.values.shape[-1] != self.properties:
+                    raise ValueError(f"this network knows {self.properties} properties, not {condition.values.shape[-1]}")
+                z = torch.where(condition.shown, self.standardise(condition.values.to(dtype)), 0.0)
+                # tanh keeps far targets in the range of the waves; the linear term keeps their order
+                code = torch.cat([waves(torch.tanh(z / 3) / 2, 7), z.unsqueeze(-1), torch.ones_like(z).unsqueeze(-1)], -1)
+                shown = torch.einsum("bpk,pkw->bpw", code, self.value)
+                told = torch.where(condition.shown.unsqueeze(-1), shown, self.absent).sum(1)
+            embedding = embedding + told
+        return cast(Tensor, self.last(embedding))
+
+
+def drop_properties(values: Tensor, *, generator: torch.Generator) -> Condition:
+    """Which properties (B, P) a training structure shows: none in 40 %, one in 30 %, else a subset of uniform size.
+
+    Unknown values (NaN) are never shown.
+    """
+    b, p = values.shape
+    u = torch.rand((2, b), generator=generator, device=generator.device).to(values.device)
+    order = torch.rand((b, p), generator=generator, device=generator.device).to(values.device).argsort(1).argsort(1)
+    size = torch.where(u[0] < 0.4, 0, torch.where(u[0] < 0.7, 1, 1 + (u[1] * p).long().clamp_max(max(p - 1, 0))))
+    shown = (order < size[:, None]) & torch.isfinite(values)
+    return Condition(torch.nan_to_num(values), shown)
