@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MARGIN = 12  # pixels around the grid
 CAPTION = 22  # pixels for the line of text under a molecule
+MAX_PIXELS = 80_000_000  # about 1,400 panels; Pillow warns of larger pictures when it opens them
 INK, FRAME = (40, 40, 40), (222, 222, 222)
 
 
@@ -48,8 +49,9 @@ def view(
         The picture, which a notebook shows by itself.
 
     Raises:
-        ValueError: no molecules, something that is no molecule, captions of another number, a panel too small, or
-            a path with another suffix or in a folder that does not exist or cannot be written. Nothing is drawn then.
+        ValueError: no molecules, something that is no molecule, captions of another number, a panel too small, more
+            molecules than one picture can hold (about 1,400), or a path with another suffix or in a folder that does
+            not exist or cannot be written. Nothing is drawn then.
     """
     from PIL import Image, ImageDraw
     from rdkit import Chem
@@ -93,6 +95,9 @@ def _check(mols: list[Chem.Mol], captions: Sequence[str] | None, columns: int | 
         raise ValueError(f"columns is {columns}; give 1 or more, or None")
     if min(panel) < 40:
         raise ValueError(f"panel is {panel}; give a width and a height of at least 40 pixels")
+    most = MAX_PIXELS // (panel[0] * (panel[1] + CAPTION))
+    if len(mols) > most:
+        raise ValueError(f"{len(mols)} molecules are too many for one picture; draw at most {most}, e.g. mols[:{most}]")
 
 
 def _check_path(path: str | os.PathLike[str]) -> Path:

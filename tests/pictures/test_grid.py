@@ -105,6 +105,8 @@ def test_bad_input_is_refused_with_the_remedy(mols: list[Chem.Mol], tmp_path: Pa
         view(mols, columns=0)
     with pytest.raises(ValueError, match="at least 40 pixels"):
         view(mols, panel=(300, 10))
+    with pytest.raises(ValueError, match=r"2000 molecules are too many for one picture; draw at most 1388"):
+        view(mols[:1] * 2000)
     with pytest.raises(ValueError, match=r"grid\.svg'.*must end in one of \.png"):
         view(mols, tmp_path / "grid.svg")
     with pytest.raises(ValueError, match="is not a folder; create it first"):
