@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,9 @@ def describe(archive: Archive, *, jobs: int = 2, progress: bool = True) -> Archi
         aromatic=np.concatenate(aromatic) if aromatic else np.zeros(0, np.bool_),
         properties=np.concatenate([archive.properties[:, kept], added], axis=1),
         property_names=np.array([*archive.property_names[kept].tolist(), *names], dtype=np.str_),
-        property_units=np.array([*archive.property_units[kept].tolist(), *_units(UNITS, names)], dtype=np.str_),
+        property_units=np.array(
+            [*archive.property_units[kept].tolist(), *(UNITS[name] for name in names)], dtype=np.str_
+        ),
     )
 
 
@@ -90,7 +91,3 @@ def _run(chunks: list[Archive], jobs: int) -> Iterator[tuple[NDArray[np.bool_], 
     # spawn, not fork: the caller may hold torch threads
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         yield from pool.map(_chunk, chunks)
-
-
-def _units(units: Any, names: list[str]) -> list[str]:
-    return [units[name] for name in names] if isinstance(units, dict) else list(units)
