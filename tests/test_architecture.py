@@ -333,7 +333,8 @@ import importlib, sys
 for name in {blocked}:
     sys.modules[name] = None
 for name in {parts}:
-    importlib.import_module("moldiff." + name)
+    if importlib.import_module("moldiff." + name).__file__ is None:
+        raise ImportError("moldiff." + name + " is an empty folder")
 print("imported")
 """
     assert run_python(code) == "imported"
