@@ -19,6 +19,8 @@ _ORDERS = {
 }
 _TYPES = {order: bond_type for bond_type, order in _ORDERS.items()}
 _MAX_NUMBER = 118
+_CLEAN_UP = Chem.SanitizeFlags.SANITIZE_CLEANUP | Chem.SanitizeFlags.SANITIZE_CLEANUP_ORGANOMETALLICS
+_SANITISE = Chem.SanitizeFlags.SANITIZE_ALL & ~_CLEAN_UP
 
 
 class MoleculeError(ValueError):
@@ -32,6 +34,10 @@ class MoleculeError(ValueError):
         """Keep the code beside the message."""
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[type["MoleculeError"], tuple[str, str]]:
+        """Both arguments again, so that the error crosses process borders."""
+        return MoleculeError, (self.reason, str(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,13 +208,17 @@ def stereo_from_3d(mol: Chem.Mol) -> Chem.Mol:
 
 
 def canonical_smiles(mol: Chem.Mol) -> str:
-    """RDKit's canonical SMILES without hydrogens and without stereochemistry: the identity behind unique and novel.
+    """RDKit's canonical SMILES without hydrogens, stereochemistry or isotopes: what unique and novel compare.
 
     Args:
         mol: a sanitised molecule; it is not changed.
     """
     flat = Chem.Mol(mol)
-    Chem.RemoveStereochemistry(flat)  # first: RemoveHs keeps a hydrogen that defines the stereo of a double bond
+    # RemoveHs would keep a hydrogen that defines the stereo of a double bond, and one with an isotope.
+    Chem.RemoveStereochemistry(flat)
+    for atom in flat.GetAtoms():
+        if atom.GetIsotope():
+            atom.SetIsotope(0)
     with rdBase.BlockLogs():
         return Chem.MolToSmiles(Chem.RemoveHs(flat, sanitize=False), isomericSmiles=False)
 
@@ -248,12 +258,15 @@ def build(arrays: Arrays, bonds: np.ndarray, *, implicit: bool = False) -> Chem.
 def sanitise_mol(mol: Chem.Mol) -> None:
     """`Chem.SanitizeMol` in place, its errors sorted into reason codes.
 
+    Without RDKit's clean-up steps, which would rewrite bonds and charges first (five bonds on the nitrogen of a nitro
+    group become a charge-separated pair): the molecule is judged as it is drawn.
+
     Raises:
         MoleculeError: reason "valence", "kekulize" or "sanitize".
     """
     try:
         with rdBase.BlockLogs():
-            Chem.SanitizeMol(mol)
+            Chem.SanitizeMol(mol, sanitizeOps=_SANITISE)
     except Chem.AtomValenceException as error:
         raise MoleculeError("valence", str(error)) from error
     except (Chem.KekulizeException, Chem.AtomKekulizeException) as error:

@@ -1,9 +1,10 @@
 """Is it a molecule? The strict definitions, one verdict a structure.
 
-* **valid**: ``SanitizeMol`` on the given bonds and charges with no implicit hydrogen and no radicals.
+* **valid**: ``SanitizeMol`` on the given bonds and charges with no implicit hydrogen and no radicals, without the
+  clean-up that rewrites them (nitro groups with five bonds on nitrogen are invalid).
 * **connected**: one fragment. **valid_connected**: both.
 * **valid_connected_published**: the lenient rule most papers use: one fragment, and ``SanitizeMol`` raises nothing when
-  implicit hydrogens may fill open valences. Only this one belongs beside published numbers.
+  implicit hydrogens may fill open valences, clean-up included. Only this one belongs beside published numbers.
 * **atom stable**: after kekulising, the bond-order sum is allowed for the element and charge
   (`moldiff.molecules.valences`). **molecule stable**: every atom is. Where the aromatic bonds cannot be kekulised, the
   atoms of that aromatic system are unstable and the others are judged as usual, so the molecule is unstable. Stability
