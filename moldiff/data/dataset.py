@@ -123,7 +123,7 @@ def _item(archive: Archive, i: int) -> Data:
 
 def _record(item: Any) -> tuple[Record, str]:
     from moldiff.molecules.bonds import perceive
-    from moldiff.molecules.convert import AROMATIC, Arrays, canonical_smiles, perceive_aromatic, to_mol
+    from moldiff.molecules.convert import AROMATIC, canonical_smiles, perceive_aromatic, to_mol
 
     if getattr(item, "z", None) is None or getattr(item, "pos", None) is None:
         raise ValueError("has no z or no pos; atomic numbers and coordinates are needed")
@@ -131,25 +131,46 @@ def _record(item: Any) -> tuple[Record, str]:
     positions = _array(item.pos).astype(np.float64)
     if not np.isfinite(positions).all():
         raise ValueError("coordinates are not finite")
-    bonds = _bonds(item, len(numbers))
-    if bonds is None:
+    arrays = _drawn(item, numbers, positions)
+    if arrays is None:
         total = getattr(item, "charge", None)
-        found = perceive(
-            numbers, positions, charge=0 if total is None else int(_array(total).reshape(-1)[0]), aromatic=False
-        )
+        charge = 0 if total is None else int(_array(total).reshape(-1)[0])
+        found = perceive(numbers, positions, charge=charge, aromatic=False)
         if found.arrays is None:
             raise ValueError(f"no bonds found: {found.reason}")
         arrays = found.arrays
-    else:
-        charges = getattr(item, "formal_charges", getattr(item, "charges", None))
-        formal = np.zeros(len(numbers), np.int64) if charges is None else _array(charges).astype(np.int64).reshape(-1)
-        arrays = Arrays(numbers, positions, formal, bonds).kekulised()
     mol = to_mol(arrays)
-    if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+    if _radicals(mol):
         raise ValueError("has radicals: hydrogens or charges are missing")
     aromatic = perceive_aromatic(arrays.numbers, arrays.charges, arrays.bonds) == AROMATIC
     record = Record(arrays.numbers, arrays.positions, arrays.charges, arrays.bonds, aromatic)
     return record, canonical_smiles(mol)
+
+
+def _drawn(item: Any, numbers: NDArray[Any], positions: NDArray[Any]) -> Any:
+    """Kekulised `Arrays` from the edges of an item; None if it has no bond orders, or if they lack their charges."""
+    from moldiff.molecules.convert import Arrays, to_mol
+
+    bonds = _bonds(item, len(numbers))
+    if bonds is None:
+        return None
+    formal = getattr(item, "formal_charges", None)
+    if formal is None:
+        formal = getattr(item, "charges", None)
+    charges = None if formal is None else _array(formal).astype(np.int64).reshape(-1)
+    if charges is not None and np.array_equal(charges, numbers):
+        charges = None  # some data sets call the atomic numbers charges
+    if charges is not None:
+        return Arrays(numbers, positions, charges, bonds).kekulised()
+    try:
+        arrays = Arrays(numbers, positions, np.zeros(len(numbers), np.int64), bonds).kekulised()
+        return None if _radicals(to_mol(arrays)) else arrays
+    except ValueError:
+        return None
+
+
+def _radicals(mol: Any) -> bool:
+    return any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
 
 
 def _bonds(item: Any, n: int) -> NDArray[np.int64] | None:
