@@ -17,6 +17,7 @@ import numpy as np
 __all__ = ["sdf_entries", "smiles_entries", "xyz_entries"]
 
 _COUNT = re.compile(r"\s*(\d+)\s*$")
+_MAX_ITERATIONS = 100_000  # a geometry without sense could otherwise be searched for ever, deaf to Ctrl-C
 _CHARGE = re.compile(r"\b(?:total_)?charge\s*=\s*\"?([-+]?\d+)(?![\d.])", re.IGNORECASE)
 
 
@@ -190,7 +191,7 @@ def _from_geometry(numbers: Any, positions: Any, charge: int, bonds: bool) -> An
         n = len(numbers)
         empty = np.zeros((n, n), np.int64)
         return build(Arrays(numbers, positions, np.zeros(n, np.int64), empty), empty).GetMol()
-    found = perceive(numbers, positions, charge=charge, aromatic=False)
+    found = perceive(numbers, positions, charge=charge, aromatic=False, max_iterations=_MAX_ITERATIONS)
     if found.arrays is None:
         return f"no bonds found for total charge {charge}: {found.reason}"
     return build(found.arrays, found.arrays.bonds).GetMol()
