@@ -129,7 +129,8 @@ def xyz_entries(lines: Iterable[str], bonds: bool = True) -> Iterator[tuple[Any,
         if bad is not None:
             line = at + 3 + bad
             yield f"line {line}: atom {bad + 1} of {count} malformed: {body[bad].strip()[:60]!r}", head
-            at = _next_count(rows, at + 2)
+            # an entry that lost all but its count takes the next count for its comment: look there too
+            at = _next_count(rows, at + 1 if bad == 0 else at + 2)
             continue
         if len(body) < count:
             yield f"truncated: {count} atoms promised, {len(body)} found", head

@@ -23,8 +23,8 @@ def test_no_text_raises(name: str, lines: list[str]) -> None:
         assert isinstance(result, str | Chem.Mol)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, len(WATER) * 3), st.integers(1, 6))
+@pytest.mark.parametrize("count", range(1, 7))
+@pytest.mark.parametrize("start", range(len(WATER) * 3))
 def test_losing_lines_of_an_xyz_costs_no_later_entry(start: int, count: int) -> None:
     lines = WATER * 3
     damaged = lines[:start] + lines[start + count :] + WATER
