@@ -47,12 +47,10 @@ class GaussianConfig:
     """Noise on positions: ln s linear in the clock, s in units of the data's deviation (Karras et al. 2022).
 
     Attributes:
-        path: ``"exploding"`` (preconditioned, variance exploding) or ``"linear"`` (flow matching, for comparison).
         smallest, largest: s at clock 0 and 1.
         deviation_scale, deviation_power: s_data = scale * n_atoms ** power, angstrom, measured on the training set.
     """
 
-    path: str = "exploding"
     smallest: float = 0.001
     largest: float = 80.0
     deviation_scale: float = 0.43
@@ -158,6 +156,57 @@ class ModelConfig:
     sizes: dict[str, int]
     properties: tuple[PropertyConfig, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a network is trained; everything that decides the result of a run beside the data.
+
+    Attributes:
+        minutes: wall-clock budget, compilation included; the number of steps follows from the measured speed.
+        steps: number of steps, instead of minutes.
+        size: preset of `PRESETS`.
+        batch: molecules a step and rank; 0 chooses 64 on a CPU and 768 on a GPU.
+        rate: peak learning rate. `clip`: largest gradient norm. `horizon`: see `moldiff.training.ema.Average`.
+        seed: decides initial weights, batches and noise.
+        aromatic: bond symbols with an aromatic one, else kekulised.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
+        precision: ``"bf16"`` (autocast) or ``"fp32"``.
+        compile: whether to compile the blocks of the network: ``"auto"`` does so on a GPU, where it was measured to pay.
+        save_seconds: time between checkpoints. `save_steps`: instead, steps between them.
+        check_every: share of the run between two checks by sampling; 0 for none.
+        check_samples: molecules a check.
+    """
+
+    minutes: float | None = None
+    steps: int | None = None
+    size: str = "s"
+    batch: int = 0
+    rate: float = 1e-3
+    clip: float = 1.0
+    horizon: float = 0.03
+    seed: int = 0
+    aromatic: bool = True
+    device: str = "auto"
+    precision: str = "bf16"
+    compile: str = "auto"
+    save_seconds: float = 120.0
+    save_steps: int | None = None
+    check_every: float = 0.1
+    check_samples: int = 128
+
+    def __post_init__(self) -> None:
+        if (self.minutes is None) == (self.steps is None):
+            raise ValueError(f"give either minutes or steps, not minutes={self.minutes} and steps={self.steps}")
+        if (self.minutes or 1) <= 0 or (self.steps or 1) < 1 or self.batch < 0:
+            raise ValueError(f"minutes={self.minutes}, steps={self.steps} and batch={self.batch} must be positive")
+        for name, value, known in (
+            ("size", self.size, tuple(PRESETS)),
+            ("precision", self.precision, ("bf16", "fp32")),
+            ("compile", self.compile, ("auto", "on", "off")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

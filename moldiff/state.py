@@ -7,9 +7,8 @@ field runs from t = 0 (data) to t = 1 (noise).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -138,19 +137,23 @@ class State:
             return self.mask.any(1)
         return self.mask
 
-    def _map(self, function: Any) -> State:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return State(**{name: None if value is None else function(value) for name, value in values.items()})
+    def map(self, function: Callable[[Tensor], Tensor]) -> State:
+        """A copy with a function applied to the mask and to every field."""
+        return self._map_named(lambda _, value: function(value))
+
+    def _map_named(self, function: Callable[[str, Tensor], Tensor]) -> State:
+        names = ("mask", *self.present)
+        return State(**{name: function(name, getattr(self, name)) for name in names})
 
     def to(self, target: torch.device | str | torch.dtype) -> State:
         """A copy on another device, or with coordinates and cells of another floating type."""
         if isinstance(target, torch.dtype):
-            return self._map(lambda value: value.to(target) if value.is_floating_point() else value)
-        return self._map(lambda value: value.to(target))
+            return self.map(lambda value: value.to(target) if value.is_floating_point() else value)
+        return self.map(lambda value: value.to(target))
 
     def clone(self) -> State:
         """A copy that shares no memory."""
-        return self._map(torch.clone)
+        return self.map(torch.clone)
 
     def replace(self, **changes: Tensor | None) -> State:
         """A copy with some fields exchanged."""
@@ -160,7 +163,7 @@ class State:
         """The structures of some rows, still padded to the same N."""
         if not isinstance(rows, slice | Tensor):
             rows = torch.as_tensor(rows, dtype=torch.long, device=self.device)
-        return self._map(lambda value: value[rows])
+        return self.map(lambda value: value[rows])
 
     def pad(self, size: int) -> State:
         """A copy padded with absent atoms to ``size`` >= N atoms.
@@ -182,8 +185,7 @@ class State:
                 value = torch.cat([value, value.new_zeros(shape)], axis)
             return value
 
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return State(**{name: None if value is None else grow(name, value) for name, value in values.items()})
+        return self._map_named(grow)
 
     @staticmethod
     def concatenate(states: Sequence[State]) -> State:
@@ -198,8 +200,7 @@ class State:
             raise ValueError(f"states with different fields: {sorted({state.present for state in states})}")
         size = max(state.size for state in states)
         padded = [state.pad(size) for state in states]
-        names = ("mask", *states[0].present)
-        return State(**{name: torch.cat([getattr(state, name) for state in padded]) for name in names})
+        return padded[0]._map_named(lambda name, _: torch.cat([getattr(state, name) for state in padded]))
 
     def check(self, alphabets: dict[str, Alphabet] | None = None) -> State:
         """The state itself after testing shapes, types, finiteness, symmetry and, if given, the alphabets.

@@ -157,7 +157,7 @@ class Batches:
             properties = torch.from_numpy(archive.properties[rows].astype(np.float32)).to(device)
             state = to_state(archive, rows, alphabets, aromatic=aromatic)
             # symbols are kept small; a batch widens them when it is drawn
-            self.groups.append(Batch(state._map(_narrow).to(device), properties))
+            self.groups.append(Batch(narrow(state).to(device), properties))
         self.weights = torch.tensor([len(group.state) for group in self.groups], dtype=torch.float64)
 
     def size(self, step: int) -> int:
@@ -173,7 +173,7 @@ class Batches:
         group = self.groups[self._group(step)]
         generator = torch.Generator().manual_seed(mix(self.seed, step, 1 + rank))
         rows = torch.randperm(len(group.state), generator=generator)[: self.batch].to(group.state.device)
-        return Batch(group.state.index(rows)._map(_widen), group.properties[rows])
+        return Batch(widen(group.state.index(rows)), group.properties[rows])
 
 
 def mix(*numbers: int) -> int:
@@ -187,9 +187,11 @@ def mix(*numbers: int) -> int:
     return state >> 1
 
 
-def _narrow(value: Tensor) -> Tensor:
-    return value.to(torch.int8) if value.dtype == torch.long else value
+def narrow(state: State) -> State:
+    """A state with symbols as int8, for keeping many."""
+    return state.map(lambda value: value.to(torch.int8) if value.dtype == torch.long else value)
 
 
-def _widen(value: Tensor) -> Tensor:
-    return value.long() if value.dtype == torch.int8 else value
+def widen(state: State) -> State:
+    """A state with symbols as long again."""
+    return state.map(lambda value: value.long() if value.dtype == torch.int8 else value)

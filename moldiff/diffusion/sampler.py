@@ -18,7 +18,7 @@ from moldiff.state import State
 class Step(NamedTuple):
     """What a callback sees after a step, and may exchange by returning another Step."""
 
-    index: int
+    number: int
     steps: int
     state: State
     clocks: Clocks

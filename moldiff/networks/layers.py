@@ -1,6 +1,6 @@
 """The blocks of the equivariant graph transformer.
 
-An atom carries scalars h (B, N, C) and vectors v (B, N, V, 3), irreps ``C x 0e + V x 1o``; a pair carries scalars
+An atom carries scalars h (B, N, C) and vectors v (B, N, 3, V), irreps ``C x 0e + V x 1o``; a pair carries scalars
 e (B, N, N, P). Geometry is float32 always; dense algebra follows autocast.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, cast, final
 
-import e3nn
 import torch
 from e3nn import o3
 from torch import Tensor, nn
@@ -20,35 +19,22 @@ from moldiff.config import NetworkConfig
 SOFTENING = 1e-2
 
 
-def equivariant_linear(irreps_in: str, irreps_out: str) -> o3.Linear:
-    """An `e3nn.o3.Linear` in plain PyTorch (not TorchScript), so that it can be compiled and run in any precision."""
-    before = e3nn.get_optimization_defaults()["jit_mode"]
-    e3nn.set_optimization_defaults(jit_mode="eager")
-    try:
-        return o3.Linear(irreps_in, irreps_out)
-    finally:
-        e3nn.set_optimization_defaults(jit_mode=before)
-
-
 @final
 class VectorLinear(nn.Module):
-    """Mix vector channels: (..., V_in, 3) -> (..., V_out, 3), an o3.Linear from V_in x 1o to V_out x 1o."""
+    """Mix vector channels: (..., 3, V_in) -> (..., 3, V_out), the o3.Linear from V_in x 1o to V_out x 1o.
+
+    The channel is the last axis, so that this is one matrix product. `e3nn.o3.Linear` computes the same (a test compares
+    them), but its layout needs two transpositions and its generated code cannot be compiled once for all blocks.
+    """
 
     def __init__(self, channels_in: int, channels_out: int, *, zero: bool = False) -> None:
         super().__init__()
-        self.channels_out = channels_out
-        self.linear = equivariant_linear(f"{channels_in}x1o", f"{channels_out}x1o")
-        if zero:
-            nn.init.zeros_(cast(Tensor, self.linear.weight))
+        self.mix = linear(channels_in, channels_out, bias=False, zero=zero)
 
     def forward(self, v: Tensor) -> Tensor:
         """Mixed vectors."""
-        # e3nn contracts with tensordot, which autocast leaves alone: cast both sides to what autocast would choose
-        kind = v.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else v.dtype
-        weight = cast(Tensor, self.linear.weight).to(dtype)
-        mixed: Tensor = self.linear(v.flatten(-2).to(dtype), weight=weight)
-        return mixed.unflatten(-1, (self.channels_out, 3))
+        mixed: Tensor = self.mix(v)
+        return mixed
 
 
 def linear(n_in: int, n_out: int, *, bias: bool = True, zero: bool = False) -> nn.Linear:
@@ -93,22 +79,22 @@ def directions(positions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def vector_norm(v: Tensor) -> Tensor:
-    """Vectors (..., V, 3) divided by their root mean square length over the channels of an atom."""
+    """Vectors (..., 3, V) divided by their root mean square length over the channels of an atom."""
     square = v.float() if v.dtype in (torch.bfloat16, torch.float16) else v
-    scale = torch.rsqrt(square.pow(2).sum(-1).mean(-1) + 1e-4)
+    scale = torch.rsqrt(square.pow(2).sum(-2).mean(-1) + 1e-4)
     return v * scale[..., None, None]
 
 
 def lengths(v: Tensor) -> Tensor:
-    """Softened lengths (..., V) of vectors (..., V, 3)."""
-    return torch.sqrt(v.pow(2).sum(-1) + 1e-6)
+    """Softened lengths (..., V) of vectors (..., 3, V)."""
+    return torch.sqrt(v.pow(2).sum(-2) + 1e-6)
 
 
 class Atoms(NamedTuple):
     """The features that a block updates.
 
     Attributes:
-        h: (B, N, C) scalars of atoms. v: (B, N, V, 3) vectors of atoms. e: (B, N, N, P) scalars of pairs.
+        h: (B, N, C) scalars of atoms. v: (B, N, 3, V) vectors of atoms. e: (B, N, N, P) scalars of pairs.
         u: (B, N, 3) displacement so far.
     """
 
@@ -132,11 +118,10 @@ class Block(nn.Module):
         self.heads, self.products = config.heads, config.products
         if c % self.heads or v % self.heads:
             raise ValueError(f"scalars {c} and vectors {v} must be multiples of heads {self.heads}")
-        self.sizes = (c, c, c, c, c, c, p, p, p)
-        self.modulation = linear(config.condition, sum(self.sizes), zero=True)
+        self.modulation = linear(config.condition, 6 * c, zero=True)
         self.node_norm = nn.LayerNorm(c, elementwise_affine=False)
         self.feed_norm = nn.LayerNorm(c, elementwise_affine=False)
-        self.pair_norm = nn.LayerNorm(p, elementwise_affine=False)
+        self.pair_norm = nn.LayerNorm(p)
         self.radial = LogRadial(0.4, 20.0, config.radial)
 
         self.product_width = 8
@@ -153,8 +138,7 @@ class Block(nn.Module):
         self.feed_out = linear(2 * c, c + v)
         self.vectors_out = VectorLinear(v, v)
         self.displace = VectorLinear(v, 1, zero=True)
-        self.v = v
-        self.p = p
+        self.c, self.v, self.p = c, v, p
 
     def forward(
         self, atoms: Atoms, base: Tensor, out: Tensor, noisy: Tensor, condition: Tensor, weight: Tensor, bias: Tensor
@@ -172,48 +156,47 @@ class Block(nn.Module):
         h, v, e, u = atoms
         b, n, _ = h.shape
         heads, prod, width = self.heads, self.products, self.product_width
-        modulation = self.modulation(condition)
-        s1, b1, g1, s2, b2, g2 = modulation[:, None, : sum(self.sizes[:6])].chunk(6, -1)
-        s3, b3, g3 = modulation[:, None, None, sum(self.sizes[:6]) :].chunk(3, -1)
+        # the clocks reach the pairs through both ends: modulating the pairs, too, costs three passes over them
+        s1, b1, g1, s2, b2, g2 = self.modulation(condition)[:, None].chunk(6, -1)
 
         unit, squared = directions(base + out * u)
         x = self.node_norm(h) * (1 + s1) + b1
         y = vector_norm(v)
         query_key, ends, values = self.from_nodes(x).split(self.splits, -1)
         mixed = self.from_vectors(y)
-        vq, vk, vector_values = mixed.split((2 * prod, 2 * prod, self.v), -2)
+        vq, vk, vector_values = mixed.split((2 * prod, 2 * prod, self.v), -1)
 
         # low-rank products of both ends: scalars and vectors in one batched matrix product
         q, k = query_key.chunk(2, -1)
-        q = torch.cat([q.view(b, n, prod, width), vq.reshape(b, n, prod, 6).to(q.dtype)], -1)
-        k = torch.cat([k.view(b, n, prod, width), vk.reshape(b, n, prod, 6).to(k.dtype)], -1)
+        q = torch.cat([q.view(b, n, prod, width), vq.reshape(b, n, 6, prod).transpose(2, 3).to(q.dtype)], -1)
+        k = torch.cat([k.view(b, n, prod, width), vk.reshape(b, n, 6, prod).transpose(2, 3).to(k.dtype)], -1)
         product = torch.einsum("bihd,bjhd->bijh", q, k) / math.sqrt(width + 6)
 
         first, second = ends.chunk(2, -1)
-        pair = self.pair_norm(e) * (1 + s3) + b3
-        features = torch.cat([pair.to(product.dtype), self.radial(squared).to(product.dtype), product], -1)
+        features = torch.cat([self.pair_norm(e).to(product.dtype), self.radial(squared).to(product.dtype), product], -1)
         hidden = torch.nn.functional.silu(self.pair_in(features) + first[:, :, None] + second[:, None, :])
         update, logits, coefficient = self.pair_out(hidden).split((self.p, heads, self.v), -1)
-        e = e + g3 * update
+        e = e + update
 
         attention = (logits.float() + bias.unsqueeze(-1)).softmax(2).to(logits.dtype)
-        value = torch.cat([values.view(b, n, heads, -1), vector_values.reshape(b, n, heads, -1).to(values.dtype)], -1)
+        by_head = vector_values.unflatten(-1, (heads, -1)).transpose(2, 3).flatten(3)
+        value = torch.cat([values.view(b, n, heads, -1), by_head.to(values.dtype)], -1)
         gathered = torch.einsum("bijh,bjhd->bihd", attention, value)
-        scalars, vectors = gathered.split((values.shape[-1] // heads, self.v // heads * 3), -1)
+        scalars, attended = gathered.split((self.c // heads, 3 * self.v // heads), -1)
+        attended = attended.unflatten(-1, (3, -1)).transpose(2, 3).flatten(3)
         message = torch.einsum("bij,bijc->bic", weight.to(hidden.dtype), hidden)
-        rays = torch.cat([unit, noisy], -1).to(coefficient.dtype)
-        pushed = torch.einsum("bijc,bijd->bicd", coefficient * weight.unsqueeze(-1).to(coefficient.dtype), rays)
-        stacked = torch.cat([vectors.reshape(b, n, self.v, 3), pushed[..., :3], pushed[..., 3:]], -2)
-        vectors = self.vectors_in(stacked)
+        rays = torch.cat([unit, noisy], -1).to(coefficient.dtype) * weight.unsqueeze(-1).to(coefficient.dtype)
+        pushed = torch.matmul(rays.transpose(2, 3), coefficient)
+        vectors = self.vectors_in(torch.cat([attended, pushed[..., :3, :], pushed[..., 3:, :]], -1))
         summary = torch.cat([scalars.flatten(-2), message, lengths(vectors).to(message.dtype)], -1)
         h = h + g1 * self.attended(summary)
         v = v + vectors
 
         x = self.feed_norm(h) * (1 + s2) + b2
-        fed, gated = self.feed_vectors(vector_norm(v)).split((self.v, self.v), -2)
+        fed, gated = self.feed_vectors(vector_norm(v)).split((self.v, self.v), -1)
         inner = torch.nn.functional.silu(self.feed_in(torch.cat([x, lengths(fed).to(x.dtype)], -1)))
         outer, gate = self.feed_out(inner).split((h.shape[-1], self.v), -1)
         h = h + g2 * outer
-        v = v + self.vectors_out(gated * gate.unsqueeze(-1))
-        u = u + self.displace(v)[..., 0, :].to(u.dtype)
+        v = v + self.vectors_out(gated * gate.unsqueeze(-2))
+        u = u + self.displace(v)[..., 0].to(u.dtype)
         return Atoms(h, v, e, u)

@@ -71,7 +71,7 @@ class Trunk(nn.Module):
         embedding = self.conditioning(state, clocks, condition, has_guess=previous is not None)
         h = self.atoms(state, clocks, previous)
         e = self.pairs(state, clocks, previous, squared, guessed, preconditioning)
-        v = h.new_zeros(len(state), state.size, self.config.vectors, 3, dtype=dtype)
+        v = h.new_zeros(len(state), state.size, 3, self.config.vectors, dtype=dtype)
         atoms = Atoms(h.to(dtype), v, e, u)
         for block in self.blocks:
             atoms = block(atoms, base, out, noisy, embedding, weight, bias)

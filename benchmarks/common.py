@@ -1,0 +1,65 @@
+"""What every benchmark records and how it judges a median."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def provenance(seed: int) -> dict[str, Any]:
+    """Commit, seed, hardware and versions."""
+    here = Path(__file__).parent
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=False)
+    dirty = subprocess.run(["git", "status", "--porcelain"], cwd=here, capture_output=True, text=True, check=False)
+    names = ("moldiff", "torch", "rdkit", "e3nn", "numpy", "torch-geometric", "ase")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "commit": commit.stdout.strip() + ("+changes" if dirty.stdout.strip() else ""),
+        "seed": seed,
+        "hardware": {"cpu": cpu_name(), "threads": torch.get_num_threads(), "gpu": gpu},
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def cpu_name() -> str:
+    """The processor as the system calls it."""
+    path = Path("/proc/cpuinfo")
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_json(name: str, content: dict[str, Any]) -> Path:
+    """Write a result under benchmarks/results."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def median_interval(values: list[float], *, seed: int = 0, draws: int = 1000) -> dict[str, float]:
+    """Median with a 95 % bootstrap interval over structures."""
+    if not values:
+        return {"value": float("nan"), "low": float("nan"), "high": float("nan"), "n": 0}
+    rng = np.random.default_rng(seed)
+    data = np.asarray(values)
+    medians = np.median(data[rng.integers(0, len(data), (draws, len(data)))], axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return {"value": float(np.median(data)), "low": float(low), "high": float(high), "n": len(data)}

@@ -1,0 +1,113 @@
+"""Equal-time comparisons of recipes before a long run: path, size of the trunk, bond symbols.
+
+    python benchmarks/recipe.py --data qm9 --minutes 5 --samples 500 --out runs/recipe
+
+Every variant trains for the same wall-clock time on the same machine, then samples the same number of molecules; results
+go to benchmarks/results/recipe.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from common import median_interval, provenance, write_json
+from linear_path import LinearProcess
+
+from moldiff.config import ModelConfig, SamplerConfig, TrainConfig
+from moldiff.diffusion.categorical import CategoricalProcess
+from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.diffusion.sampler import sample
+from moldiff.generator.export import to_arrays
+from moldiff.molecules.energy import mmff_drop
+from moldiff.molecules.summary import summary
+from moldiff.molecules.validity import check
+from moldiff.networks.weights import alphabets, load
+from moldiff.state import SYMBOL_FIELDS, State
+from moldiff.training.loop import Trainer
+from moldiff.training.run import describe_model, open_archive
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "exploding-s-aromatic": {},
+    "linear-s-aromatic": {"linear": True},
+    "exploding-m-aromatic": {"size": "m"},
+    "exploding-s-kekulised": {"aromatic": False},
+}
+GRIDS = {"exploding": [SamplerConfig()], "linear": [SamplerConfig(density=d) for d in (0.0, 2.0)]}
+
+
+def process_of(model: ModelConfig, *, linear: bool, sampler: SamplerConfig | None) -> JointProcess:
+    """The joint process of a variant."""
+    joint = JointProcess.for_molecules(model.diffusion, alphabets(model), sampler=sampler)
+    if not linear:
+        return joint
+    symbols = [p for p in joint.processes.values() if isinstance(p, CategoricalProcess)]
+    assert len(symbols) == len(SYMBOL_FIELDS)
+    return JointProcess([LinearProcess(model.diffusion.positions), *symbols], weights=model.diffusion.weights)
+
+
+@torch.no_grad()
+def judge(folder: Path, *, linear: bool, sampler: SamplerConfig, samples: int, seed: int) -> dict[str, Any]:
+    """Sample from a run's averaged weights and count."""
+    network, model = load(folder / "model.safetensors")
+    process = process_of(model, linear=linear, sampler=sampler)
+    sizes = torch.tensor([int(n) for n in model.sizes])
+    weights = torch.tensor([float(c) for c in model.sizes.values()])
+    generator = torch.Generator().manual_seed(seed)
+    drawn = sizes[torch.multinomial(weights, samples, replacement=True, generator=generator)].sort().values
+    verdicts, drops = [], []
+    for part in drawn.split(64):
+        mask = torch.arange(int(part.max()))[None] < part[:, None]
+        b, n = mask.shape
+        blank = State(
+            mask=mask,
+            positions=torch.zeros(b, n, 3),
+            elements=torch.zeros(b, n, dtype=torch.long),
+            charges=torch.zeros(b, n, dtype=torch.long),
+            bonds=torch.zeros(b, n, n, dtype=torch.long),
+        )
+        with torch.autocast("cpu", torch.bfloat16):
+            done = sample(denoiser(network, process), process, state=blank, generator=generator, config=sampler)
+        verdicts += [check(arrays) for arrays in to_arrays(done, alphabets(model))]
+    for verdict in verdicts:
+        drop = mmff_drop(verdict.mol) if verdict.valid_connected and verdict.mol is not None else None
+        if drop is not None:
+            drops.append(drop[0])
+    rates = {k: v for k, v in summary(verdicts).items() if k in ("valid_connected", "molecule_stable", "atom_stable")}
+    return {"sampler": dataclasses.asdict(sampler), **rates, "mmff_drop": median_interval(drops), "facts": model.facts}
+
+
+def main() -> None:
+    """Train and judge every variant."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="qm9")
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/recipe"))
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    args = parser.parse_args()
+    archive, name = open_archive(args.data)
+    results: dict[str, Any] = {}
+    for variant in args.variants:
+        settings = dict(VARIANTS[variant])
+        linear = settings.pop("linear", False)
+        config = TrainConfig(minutes=args.minutes, seed=args.seed, check_every=0, **settings)
+        model = describe_model(archive, data=name, size=config.size)
+        folder = args.out / variant
+        if not (folder / "model.safetensors").exists():
+            process = process_of(model, linear=linear, sampler=None)
+            Trainer(archive.subset("train"), model, config=config, out=folder, process=process).fit()
+        results[variant] = [
+            judge(folder, linear=linear, sampler=grid, samples=args.samples, seed=args.seed)
+            for grid in GRIDS["linear" if linear else "exploding"]
+        ]
+        print(variant, results[variant], flush=True)
+        write_json("recipe", {"meta": provenance(args.seed), "minutes": args.minutes, "results": results})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""The training loop, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from moldiff.allocator import keep_large_blocks
+from moldiff.config import ModelConfig, TrainConfig, from_dict, to_dict
+from moldiff.data.archive import Archive
+from moldiff.data.batching import Batches, mix, widen
+from moldiff.denoiser import Prediction
+from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.diffusion.sampler import sample
+from moldiff.diffusion.tasks import draw_clocks
+from moldiff.networks.conditioning import drop_properties
+from moldiff.networks.layers import Block
+from moldiff.networks.weights import alphabets, build, save
+from moldiff.state import centred
+from moldiff.training import checkpoint
+from moldiff.training.check import check
+from moldiff.training.distributed import Ranks
+from moldiff.training.ema import Average
+from moldiff.training.plan import Plan
+
+#: Steps and seconds after which the speed of a run is taken as measured; the first steps warm up and do not count.
+MEASURE_STEPS, MEASURE_SECONDS, WARM_STEPS = 60, 45.0, 5
+WEIGHTS = "model.safetensors"
+
+
+@final
+class Trainer:
+    """One run: a folder with a log, a checkpoint and the averaged weights.
+
+    Args:
+        archive: the training molecules.
+        model: what to train; its header travels with the weights.
+        config: settings of the run.
+        out: folder of the run, made if need be.
+        resume: go on from the checkpoint in the folder; `config` then only sets device, compilation and saving.
+        initial: start from these weights (name -> tensor) instead of random ones.
+        ranks: the processes of the run.
+        process: the joint process, if not the one of `model.diffusion` (an extension point).
+
+    Raises:
+        ValueError: if the folder holds a run already and `resume` is off, or holds none and it is on.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        model: ModelConfig,
+        *,
+        config: TrainConfig,
+        out: Path,
+        resume: bool = False,
+        initial: dict[str, Tensor] | None = None,
+        ranks: Ranks | None = None,
+        process: JointProcess | None = None,
+    ) -> None:
+        keep_large_blocks()
+        self.ranks = ranks or Ranks()
+        self.device = choose_device(config.device, self.ranks.local)
+        out.mkdir(parents=True, exist_ok=True)
+        header = checkpoint.read_header(out) if resume else None
+        if header is None and (out / checkpoint.NAME).exists():
+            raise ValueError(f"{out} holds a run already: go on with --resume, or choose another folder")
+        if header is not None:
+            model = from_dict(ModelConfig, header["model"])
+            stored = from_dict(TrainConfig, header["config"])
+            local = ("device", "compile", "save_seconds", "save_steps", "check_every", "check_samples")
+            config = dataclasses.replace(stored, **{name: getattr(config, name) for name in local})
+        self.model, self.config, self.out = model, config, out
+        self.alphabets = alphabets(model)
+        self.process = process or JointProcess.for_molecules(model.diffusion, self.alphabets)
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(mix(config.seed))
+            self.network = build(model).to(self.device)
+        if initial is not None:
+            self.network.load_state_dict(initial, strict=False)
+        self.average = Average(self.network, horizon=config.horizon)
+        self.optimiser = make_optimiser(self.network, config.rate)
+        self.denoiser = denoiser(self.network, self.process)
+        self.step, self.passes, self.seconds = 0, 0, 0.0
+        self.batch = config.batch or (768 if self.device.type == "cuda" else 64)
+        self.plan = Plan.of(config.steps) if config.steps else None
+        if header is not None:
+            checkpoint.restore(out, network=self.network, average=self.average, optimiser=self.optimiser)
+            self.step, self.passes, self.seconds = header["step"], header["passes"], header["seconds"]
+            self.batch = header["batch"]
+            self.plan = None if header["plan"] is None else from_dict(Plan, header["plan"])
+        self.archive = archive
+        self.hydrogen = self.alphabets["elements"].symbols.index("H") if "H" in model.alphabets["elements"] else None
+        self._load(self.batch)
+        if config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda"):
+            for block in self.network.blocks:
+                cast(Block, block).compile(dynamic=False)
+
+    def _load(self, batch: int) -> None:
+        self.batch = batch
+        self.batches = Batches(
+            self.archive,
+            self.alphabets,
+            batch=batch,
+            seed=self.config.seed,
+            device=self.device,
+            aromatic=self.config.aromatic,
+        )
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """bf16 for dense algebra, or nothing for fp32."""
+        if self.config.precision == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def losses(self, step: int) -> tuple[dict[str, Tensor], int]:
+        """Mean loss of each field for the batch of a step, and the number of molecules in it."""
+        batch = self.batches.draw(step, rank=self.ranks.rank)
+        seed = mix(self.config.seed, 1, step, self.ranks.rank)
+        generator = torch.Generator(self.device).manual_seed(seed)
+        state = batch.state
+        clocks = draw_clocks(state, self.model.diffusion, hydrogen=self.hydrogen, generator=generator)
+        given = clocks.is_given("positions", state)
+        state = state.replace(positions=centred(state.field("positions"), state.mask, given))
+        noisy = self.process.corrupt(state, clocks, generator=generator)
+        condition = drop_properties(batch.properties, generator=generator) if self.model.properties else None
+
+        # one coin a step for all ranks: self-conditioning in half of the steps
+        coin = torch.Generator().manual_seed(mix(self.config.seed, 2, step))
+        previous: Prediction | None = None
+        with self.autocast():
+            if float(torch.rand(1, generator=coin)) < 0.5:
+                with torch.no_grad():
+                    previous = self.denoiser(noisy, clocks, condition, None).detach()
+            prediction = self.denoiser(noisy, clocks, condition, previous)
+        parts = {name: value.mean() for name, value in self.process.losses(prediction, state, noisy, clocks).items()}
+        if condition is not None and prediction.properties is not None:
+            # the property head learns where no property is shown: there it must look at the structure
+            target = self.network.conditioning.standardise(batch.properties)
+            known = torch.isfinite(target) & ~condition.shown.any(1, keepdim=True)
+            error = torch.where(known, prediction.properties.float() - torch.nan_to_num(target), 0.0)
+            parts["properties"] = (error**2).sum() / known.sum().clamp_min(1)
+        return parts, len(state)
+
+    def update(self) -> dict[str, Any]:
+        """One step: losses, gradients, weights, average. Returns numbers for the log (tensors not yet read)."""
+        factor = self.plan.rate(self.step) if self.plan else min(1.0, (self.step + 1) / 500)
+        rate = self.config.rate * factor
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        while True:
+            try:
+                parts, count = self.losses(self.step)
+                total = self.process.total(parts)
+                self.optimiser.zero_grad(set_to_none=True)
+                total.backward()
+                break
+            except (torch.OutOfMemoryError, RuntimeError) as error:
+                if not out_of_memory(error) or self.batch < 2 or self.ranks.count > 1:
+                    raise
+                parts, total = {}, torch.zeros(())
+                self.optimiser.zero_grad(set_to_none=True)
+                self._load(self.batch // 2)
+                tqdm.write(f"out of memory at step {self.step}: the batch is halved to {self.batch}")
+        parameters = list(self.network.parameters())
+        self.ranks.average_gradients(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        self.optimiser.step()
+        self.step += 1
+        self.passes += count * self.ranks.count
+        self.average.update(self.network.named_parameters(), self.step)
+        logged = {name: value.detach() for name, value in parts.items()}
+        return {"loss": total.detach(), **logged, "gradient": norm, "rate": rate, "atoms": self.batches.size(self.step - 1)}
+
+    def fit(self, *, progress: bool = True) -> Path:
+        """Train to the end of the plan. Returns the path of the averaged weights.
+
+        An interruption (Ctrl-C) writes a checkpoint first, so that nothing is lost.
+        """
+        self.ranks.start(self.device)
+        first = self.ranks.rank == 0
+        start = time.monotonic() - self.seconds
+        saved = measured = time.monotonic()
+        begin, next_check = self.step, self.config.check_every
+        bar = tqdm(total=self.plan.steps if self.plan else None, initial=self.step, disable=not (progress and first))
+        log = (self.out / "log.jsonl").open("a") if first else None
+        try:
+            while self.plan is None or self.step < self.plan.steps:
+                numbers = self.update()
+                now = time.monotonic()
+                self.seconds = now - start
+                bar.update(1)
+                if self.step - begin == WARM_STEPS:
+                    measured = now
+                self._budget(begin, now - measured, bar)
+                if log and (self.step % 20 == 0 or self.step == begin + 1):
+                    line = {name: float(value) for name, value in numbers.items()}
+                    line |= {"step": self.step, "passes": self.passes, "seconds": round(self.seconds, 2)}
+                    log.write(json.dumps(line) + "\n")
+                    log.flush()
+                    bar.set_postfix(loss=f"{line['loss']:.3f}", mol_s=f"{self.passes / max(self.seconds, 1e-9):.0f}")
+                if first and self.config.check_every and self.plan and self.step >= next_check * self.plan.steps:
+                    next_check = self.step / self.plan.steps + self.config.check_every
+                    result = self.check()
+                    bar.write(f"step {self.step}: {json.dumps(result)}")
+                    if log:
+                        log.write(json.dumps({"step": self.step, "check": result}) + "\n")
+                if first and self._due(saved, now):
+                    self.save()
+                    saved = time.monotonic()
+        finally:
+            bar.close()
+            if first:
+                self.save()
+            if log:
+                log.close()
+            self.ranks.stop()
+        return self.out / WEIGHTS
+
+    def _due(self, saved: float, now: float) -> bool:
+        if self.config.save_steps is not None:
+            return self.step % self.config.save_steps == 0
+        return now - saved > self.config.save_seconds
+
+    def _budget(self, begin: int, elapsed: float, bar: Any) -> None:
+        """Fix the plan once the speed is known, and start the decay early if the time runs short."""
+        if self.config.minutes is None:
+            return
+        done = self.step - begin - WARM_STEPS
+        left = self.config.minutes * 60 - self.seconds
+        if done < 1 or (self.plan is not None and self.step % 20):
+            return
+        affordable = int(self.ranks.broadcast(max(0.0, 0.97 * left) * done / max(elapsed, 1e-9)))
+        if self.plan is None:
+            if self.ranks.broadcast(float(done >= MEASURE_STEPS or elapsed > MEASURE_SECONDS or affordable < 1)):
+                self.plan = Plan.of(self.step + max(affordable, 1))
+                bar.total = self.plan.steps
+        else:
+            plan = self.plan.hurry(self.step, affordable)
+            if plan is not self.plan:
+                bar.write(f"the time runs short: the decay starts at step {self.step} and ends at {plan.steps}")
+                bar.total = plan.steps
+                self.plan = plan
+
+    def save(self) -> None:
+        """Write the checkpoint and the averaged weights."""
+        header = {
+            "model": to_dict(self.model),
+            "config": to_dict(self.config),
+            "plan": None if self.plan is None else to_dict(self.plan),
+            "step": self.step,
+            "passes": self.passes,
+            "seconds": self.seconds,
+            "batch": self.batch,
+        }
+        checkpoint.save(
+            self.out, header, network=self.network, average=self.average, optimiser=self.optimiser
+        )
+        facts = self.model.facts | {
+            "passes": str(self.passes + int(self.model.facts.get("passes", "0"))),
+            "hours": f"{self.seconds / 3600 + float(self.model.facts.get('hours', '0')):.2f}",
+            "steps": str(self.step),
+            "batch": str(self.batch),
+            "seed": str(self.config.seed),
+            "hardware": hardware(self.device, self.ranks.count),
+        }
+        save(self.out / WEIGHTS, dataclasses.replace(self.model, facts=facts), tensors=dict(self.average.values))
+
+    @torch.no_grad()
+    def check(self) -> dict[str, float]:
+        """Sample with the averaged weights and count stable and connected molecules, as tensors."""
+        self.average.swap(self.network)
+        self.network.eval()
+        try:
+            generator = torch.Generator(self.device).manual_seed(mix(self.config.seed, 3, self.step))
+            process = JointProcess.for_molecules(self.model.diffusion, self.alphabets, sampler=self.model.sampler)
+            rows = self.batches.groups[int(self.batches.weights.argmax())].state
+            state = widen(rows.index(slice(0, self.config.check_samples)))
+            with self.autocast():
+                done = sample(self.denoiser, process, state=state, generator=generator, config=self.model.sampler)
+            stable, connected = check(done, self.alphabets)
+            share = {"stable": stable, "connected": connected, "both": stable & connected}
+            return {name: round(float(value.float().mean()), 4) for name, value in share.items()} | {"of": len(state)}
+        finally:
+            self.average.swap(self.network)
+            self.network.train()
+
+
+def choose_device(name: str, local: int = 0) -> torch.device:
+    """The device of a name; ``"auto"`` takes a GPU where there is one.
+
+    Raises:
+        ValueError: if a GPU is asked for and there is none.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but torch sees no GPU: use device='cpu'")
+    return torch.device("cuda", local) if name == "cuda" else torch.device(name)
+
+
+def make_optimiser(network: nn.Module, rate: float) -> torch.optim.AdamW:
+    """AdamW with beta2 0.99; weight decay on matrices only."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def hardware(device: torch.device, ranks: int) -> str:
+    """The hardware of a run in words."""
+    if device.type == "cuda":
+        return f"{ranks} x {torch.cuda.get_device_name(device)}"
+    return f"{ranks} process of {torch.get_num_threads()} CPU threads"
+
+
+def read_log(folder: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a run's log."""
+    with (folder / "log.jsonl").open() as stream:
+        yield from map(json.loads, stream)

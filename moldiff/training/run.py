@@ -1,0 +1,140 @@
+"""From the name of a data set, or a file of molecules, to a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from moldiff.config import (
+    PRESETS,
+    DiffusionConfig,
+    ModelConfig,
+    PropertyConfig,
+    SamplerConfig,
+    TrainConfig,
+)
+from moldiff.data.archive import Archive
+from moldiff.data.batching import fit_deviation, molecule_alphabets
+from moldiff.networks.weights import load
+from moldiff.training.distributed import Ranks
+from moldiff.training.loop import Trainer
+
+#: Folder of the shipped weights.
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+
+
+def describe_model(archive: Archive, *, data: str, size: str = "s", diffusion: DiffusionConfig | None = None) -> ModelConfig:
+    """The configuration of a model for an archive: alphabets, size histogram, noise scale and property statistics.
+
+    Args:
+        archive: all splits; alphabets cover them all, statistics come from the training split.
+        data: name of the data set.
+        size: preset of the network.
+        diffusion: settings of the processes; the deviation of the positions is measured either way.
+    """
+    train = archive.subset("train")
+    if len(train) == 0:
+        raise ValueError("no molecules to train on: the training split is empty")
+    scale, power = fit_deviation(train)
+    base = diffusion or DiffusionConfig()
+    positions = dataclasses.replace(base.positions, deviation_scale=scale, deviation_power=power)
+    properties = []
+    for name, unit in zip(train.property_names.tolist(), train.property_units.tolist(), strict=True):
+        values = train.column(name).astype(np.float64)
+        values = values[np.isfinite(values)]
+        if len(values) == 0:
+            continue
+        properties.append(
+            PropertyConfig(
+                name=name,
+                unit=unit,
+                mean=float(values.mean()),
+                deviation=float(max(values.std(), 1e-6)),
+                low=float(values.min()),
+                high=float(values.max()),
+            )
+        )
+    sizes, counts = np.unique(train.n_atoms, return_counts=True)
+    return ModelConfig(
+        data=data,
+        network=PRESETS[size],
+        diffusion=dataclasses.replace(base, positions=positions),
+        sampler=SamplerConfig(),
+        alphabets={name: alphabet.symbols for name, alphabet in molecule_alphabets(archive).items()},
+        sizes={str(int(n)): int(c) for n, c in zip(sizes, counts, strict=True)},
+        properties=tuple(properties),
+    )
+
+
+def open_archive(data: str | os.PathLike[str]) -> tuple[Archive, str]:
+    """The archive behind the name of a data set, an .npz file or a file of molecules, and its name.
+
+    A file of molecules (SDF, XYZ, extxyz, SMILES) is read with RDKit and split by SMILES, 80 : 10 : 10.
+    """
+    from moldiff.data.download import find_archive
+
+    path = Path(data)
+    if path.suffix == ".npz" or not path.suffix:
+        found = find_archive(data)
+        return Archive.load(found), found.stem
+    from moldiff.data.describe import describe
+    from moldiff.data.files import read_archive
+
+    archive, reading = read_archive(path)
+    for skipped in reading.skipped[:10]:
+        print(f"{path}: entry {skipped.index} skipped: {skipped.reason} {skipped.text}")
+    if len(reading.skipped) > 10:
+        print(f"{path}: {len(reading.skipped) - 10} more entries skipped")
+    return describe(archive), path.stem
+
+
+def train(
+    data: str | os.PathLike[str] | Archive,
+    out: str | os.PathLike[str],
+    *,
+    config: TrainConfig,
+    resume: bool = False,
+    init_from: str | os.PathLike[str] | None = None,
+    diffusion: DiffusionConfig | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train a model.
+
+    Args:
+        data: name of a prepared data set ("qm9"), an .npz archive, a file of molecules, or an `Archive`.
+        out: folder of the run: ``log.jsonl``, ``checkpoint.safetensors`` and ``model.safetensors``.
+        config: settings.
+        resume: go on with the run in `out`.
+        init_from: a shipped model's name, or a weights file or run folder, to start from.
+        diffusion: settings of the processes.
+        progress: show a bar.
+
+    Returns:
+        The path of the averaged weights, ready for ``moldiff.load``.
+
+    Raises:
+        ValueError: for unusable data, settings, weights or folders.
+    """
+    archive, name = (data, "archive") if isinstance(data, Archive) else open_archive(data)
+    model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
+    initial = None
+    if init_from is not None:
+        path = Path(init_from)
+        if not path.exists():
+            path = PRETRAINED / str(init_from)
+        network, stored = load(path / "model.safetensors" if path.is_dir() else path)
+        for field in ("alphabets", "network"):
+            if getattr(stored, field) != getattr(model, field):
+                raise ValueError(
+                    f"{init_from} cannot start this run: its {field} are {getattr(stored, field)}, "
+                    f"the data and --size need {getattr(model, field)}"
+                )
+        initial = {name: value for name, value in network.state_dict().items()}
+        model = dataclasses.replace(model, facts=stored.facts)
+    trainer = Trainer(
+        archive.subset("train"), model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks()
+    )
+    return trainer.fit(progress=progress)
