@@ -13,8 +13,8 @@ _done = False
 def keep_large_blocks() -> bool:
     """Stop glibc from handing every large temporary back to the system (mallopt); once a process, on glibc only.
 
-    Called at the first sampling or training call. Set the environment variable ``MOLDIFF_ALLOCATOR=0`` to switch it off;
-    the process then holds less memory and runs two to ten times slower on a CPU.
+    Called at the first sampling or training call. Set the environment variable ``MOLDIFF_ALLOCATOR=0`` to switch it
+    off; the process then holds less memory and runs two to ten times slower on a CPU.
 
     Returns:
         Whether the setting is in force.

@@ -172,7 +172,8 @@ class TrainConfig:
         aromatic: bond symbols with an aromatic one, else kekulised.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         precision: ``"bf16"`` (autocast) or ``"fp32"``.
-        compile: whether to compile the blocks of the network: ``"auto"`` does so on a GPU, where it was measured to pay.
+        compile: whether to compile the blocks of the network: ``"on"``, ``"off"``, or ``"auto"`` to do so on a GPU
+            only, where it was measured to pay.
         save_seconds: time between checkpoints. `save_steps`: instead, steps between them.
         check_every: share of the run between two checks by sampling; 0 for none.
         check_samples: molecules a check.
@@ -246,8 +247,12 @@ def _convert(name: str, hint: Any, value: Any) -> Any:
             return None
         return _convert(name, next(a for a in get_args(hint) if a is not type(None)), value)
     if origin is tuple:
+        if not isinstance(value, list | tuple):  # a text would fall apart into its letters
+            raise ValueError(f"{name} must be a list, not {value!r}")
         return tuple(_convert(f"{name}[{i}]", get_args(hint)[0], item) for i, item in enumerate(value))
     if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} must be a mapping, not {value!r}")
         return {key: _convert(f"{name}.{key}", get_args(hint)[1], item) for key, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

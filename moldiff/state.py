@@ -157,7 +157,7 @@ class State:
 
     def replace(self, **changes: Tensor | None) -> State:
         """A copy with some fields exchanged."""
-        return replace(self, **changes)
+        return replace(self, **changes)  # type: ignore[arg-type]  # the mask is never None
 
     def index(self, rows: Tensor | Sequence[int] | slice) -> State:
         """The structures of some rows, still padded to the same N."""

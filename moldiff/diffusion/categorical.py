@@ -1,7 +1,7 @@
 """Absorbing (masked) diffusion of symbols in continuous time (Austin et al. 2021; Campbell et al. 2024).
 
-A symbol is hidden with probability m(t) = clamp((t - begin) / (end - begin), 0, 1). Sampling shows symbols as m falls, and
-with rate eta hides shown ones again so that early mistakes can be mended; the share hidden follows m(t) either way.
+A symbol is hidden with probability m(t) = clamp((t - begin) / (end - begin), 0, 1). Sampling shows symbols as m falls,
+and with rate eta hides shown ones again so that early mistakes can be mended; the share hidden follows m(t) either way.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Gaussian noise on atom positions: preconditioned variance-exploding diffusion (Karras et al. 2022, EDM).
 
-x_t = x_0 + s(t) eps. With nothing given, state and noise have zero centre of mass; with anything given, the origin is the
-centroid of the given atoms, the noise on the others has full rank, and nothing is centred again.
+x_t = x_0 + s(t) eps. With nothing given, state and noise have zero centre of mass; with anything given, the origin is
+the centroid of the given atoms, the noise on the others has full rank, and nothing is centred again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from moldiff.config import GaussianConfig
-from moldiff.denoiser import Clocks, Prediction, Preconditioning
+from moldiff.denoiser import Clocks, Preconditioning, Prediction
 from moldiff.diffusion.process import mean_where, normal
 from moldiff.diffusion.schedule import log_linear
 from moldiff.state import State, centroid
@@ -88,9 +88,10 @@ class GaussianProcess:
         """Positions with the noise between two clocks added."""
         s_from, s_to = self.level(t_from, state), self.level(t_to, state)
         amount = (s_to**2 - s_from**2).clamp_min(0).sqrt()
-        return state.field("positions") + amount * noise(
-            state, clocks.is_given("positions", state), generator=generator
-        )
+        x, given = state.field("positions"), clocks.is_given("positions", state)
+        noised = x + amount * noise(state, given, generator=generator)
+        # adding 0 would turn the -0.0 of a given atom into 0.0
+        return torch.where((given | ~state.mask).unsqueeze(-1), x, noised)
 
     def loss(self, prediction: Prediction, truth: State, noisy: State, clocks: Clocks) -> Tensor:
         """Squared error over 1 / c_out^2, so that every noise level weighs alike; (B,)."""

@@ -54,9 +54,7 @@ class JointProcess:
 
     def prior(self, state: State, clocks: Clocks, *, generator: torch.Generator) -> State:
         """Every field at clock 1; given entries keep their values."""
-        drawn = {
-            name: process.prior(state, clocks, generator=generator) for name, process in self.processes.items()
-        }
+        drawn = {name: process.prior(state, clocks, generator=generator) for name, process in self.processes.items()}
         return state.replace(**drawn)
 
     def corrupt(self, state: State, clocks: Clocks, *, generator: torch.Generator) -> State:
@@ -151,4 +149,3 @@ def denoiser(network: Network, process: JointProcess) -> Denoiser:
         return overwrite_given(Prediction(**{**values, "positions": clean}), state, clocks)
 
     return denoise
-

@@ -48,10 +48,11 @@ def given_fields(state: State, names: tuple[str, ...]) -> dict[str, Tensor]:
 def draw_part(state: State, *, hydrogen: int | None, generator: torch.Generator) -> Tensor:
     """(B, N) bool: a part of each molecule to be given, as a chemist would keep one.
 
-    Heavy atoms are ordered by their bond distance from a random one (ties broken at random); a random share of them, from
-    one atom to all but one, is the inner part, which is connected. The inner part or its complement is given. A hydrogen
-    is given with its heavy atom if all heavy neighbours of that atom are given, too; at the attachment points it is given
-    in half of the structures only.
+    Heavy atoms are ordered by their bond distance from a random one (ties broken at random); a random share of them,
+    from one atom to all but one, is the inner part, which is connected. The inner part or its complement is given. A
+    hydrogen is given with its heavy atom if all heavy neighbours of that atom are given, too; at the attachment points
+    it is given in half of the structures only. Never is everything given: an only heavy atom comes without its
+    hydrogens, and of a lone atom nothing is given.
 
     Args:
         state: clean molecules with bonds.
@@ -85,9 +86,9 @@ def draw_part(state: State, *, hydrogen: int | None, generator: torch.Generator)
     part = torch.where(part.any(1, keepdim=True), part, inner)
 
     attached = (torch.einsum("bij,bj->bi", links, (heavy & ~part).float()) > 0) & part
-    hosts = torch.where((draws[2] < 0.5)[:, None], part, part & ~attached)
+    hosts = torch.where((draws[2] < 0.5)[:, None], part, part & ~attached) & (count > 1)[:, None]
     follows = torch.einsum("bij,bj->bi", bonded.float(), hosts.float()) > 0
-    return part | (follows & mask & ~heavy)
+    return (part | (follows & mask & ~heavy)) & (state.n_atoms > 1)[:, None]
 
 
 def draw_tasks(count: int, shares: Mapping[str, float], *, generator: torch.Generator) -> Tensor:

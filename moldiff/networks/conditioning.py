@@ -60,11 +60,12 @@ class Conditioning(nn.Module):
         if self.properties:
             told = self.absent.sum(0).expand_as(embedding)
             if condition is not None:
-                if condition.values.shape[-1] != self.properties:
-                    raise ValueError(f"this network knows {self.properties} properties, not {condition.values.shape[-1]}")
+                asked = condition.values.shape[-1]
+                if asked != self.properties:
+                    raise ValueError(f"this network knows {self.properties} properties, not {asked}")
                 z = torch.where(condition.shown, self.standardise(condition.values.to(dtype)), 0.0)
                 # tanh keeps far targets in the range of the waves; the linear term keeps their order
-                code = torch.cat([waves(torch.tanh(z / 3) / 2, 7), z.unsqueeze(-1), torch.ones_like(z).unsqueeze(-1)], -1)
+                code = torch.cat([waves(torch.tanh(z / 3) / 2, 7), torch.stack([z, torch.ones_like(z)], -1)], -1)
                 shown = torch.einsum("bpk,pkw->bpw", code, self.value)
                 told = torch.where(condition.shown.unsqueeze(-1), shown, self.absent).sum(1)
             embedding = embedding + told

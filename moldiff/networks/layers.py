@@ -23,8 +23,9 @@ SOFTENING = 1e-2
 class VectorLinear(nn.Module):
     """Mix vector channels: (..., 3, V_in) -> (..., 3, V_out), the o3.Linear from V_in x 1o to V_out x 1o.
 
-    The channel is the last axis, so that this is one matrix product. `e3nn.o3.Linear` computes the same (a test compares
-    them), but its layout needs two transpositions and its generated code cannot be compiled once for all blocks.
+    The channel is the last axis, so that this is one matrix product. `e3nn.o3.Linear` computes the same (a test
+    compares them), but its layout needs two transpositions and its generated code cannot be compiled once for all
+    blocks.
     """
 
     def __init__(self, channels_in: int, channels_out: int, *, zero: bool = False) -> None:
@@ -178,7 +179,8 @@ class Block(nn.Module):
         update, logits, coefficient = self.pair_out(hidden).split((self.p, heads, self.v), -1)
         e = e + update
 
-        attention = (logits.float() + bias.unsqueeze(-1)).softmax(2).to(logits.dtype)
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        attention = (logits.to(wide) + bias.unsqueeze(-1)).softmax(2).to(logits.dtype)
         by_head = vector_values.unflatten(-1, (heads, -1)).transpose(2, 3).flatten(3)
         value = torch.cat([values.view(b, n, heads, -1), by_head.to(values.dtype)], -1)
         gathered = torch.einsum("bijh,bjhd->bihd", attention, value)

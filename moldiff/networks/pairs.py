@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from moldiff.config import NetworkConfig
-from moldiff.denoiser import Clocks, Prediction, Preconditioning
+from moldiff.denoiser import Clocks, Preconditioning, Prediction
 from moldiff.networks.layers import LogRadial, linear
 from moldiff.state import Alphabet, State
 
@@ -21,7 +21,7 @@ def symbols_and_guess(symbols: Tensor, guess: Tensor | None, size: int) -> Tenso
     dtype = torch.float32 if guess is None else guess.dtype
     probable = torch.zeros(*symbols.shape, size, device=symbols.device, dtype=dtype)
     if guess is not None:
-        probable = guess.float().softmax(-1).to(dtype)
+        probable = guess.to(torch.promote_types(dtype, torch.float32)).softmax(-1).to(dtype)
     return torch.cat([shown.to(dtype), probable], -1)
 
 
@@ -73,7 +73,7 @@ class PairFeatures(nn.Module):
         guessed: Tensor | None,
         preconditioning: Preconditioning,
     ) -> Tensor:
-        """First scalars of pairs; `squared` and `guessed` are squared distances (B, N, N) of the input and the guess."""
+        """First scalars of pairs; `squared`, `guessed`: squared distances (B, N, N) of the input and of the guess."""
         dtype = next(self.parameters()).dtype
         radial = [self.raw(squared), self.scaled(squared * preconditioning.scale**2)]
         radial.append(torch.zeros_like(radial[1]) if guessed is None else self.guessed(guessed))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from moldiff.config import NetworkConfig
-from moldiff.denoiser import Clocks, Condition, Prediction, Preconditioning
+from moldiff.denoiser import Clocks, Condition, Preconditioning, Prediction
 from moldiff.networks.conditioning import Conditioning
 from moldiff.networks.heads import SymbolHeads
 from moldiff.networks.layers import Atoms, Block, directions
@@ -61,13 +61,16 @@ class Trunk(nn.Module):
         guessed = None
         if previous is not None and previous.positions is not None:
             guess = centred(previous.positions.to(dtype), mask, given)
-            u = torch.where(out > 0, (guess - base) / torch.where(out > 0, out, 1.0), 0.0).clamp(-10, 10)
+            u = torch.where(out > 0, (guess - base) / torch.where(out > 0, out, 1.0), 0.0)
+            # a bound on the length, since one on the components would not turn with the structure
+            u = u * (10 / u.norm(dim=-1, keepdim=True).clamp_min(10))
             guessed = directions(guess)[1]
 
         noisy, squared = directions(x)
         counts = state.pair_mask
         weight = counts / counts.sum(-1, keepdim=True).clamp_min(1)
-        bias = torch.where(counts, 0.0, -1e4)
+        # an atom without others attends to itself, and not to padding
+        bias = torch.where(counts | torch.diag_embed(~counts.any(-1)), 0.0, -1e4)
         embedding = self.conditioning(state, clocks, condition, has_guess=previous is not None)
         h = self.atoms(state, clocks, previous)
         e = self.pairs(state, clocks, previous, squared, guessed, preconditioning)
