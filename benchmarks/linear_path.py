@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from moldiff.config import GaussianConfig
-from moldiff.denoiser import Clocks, Prediction, Preconditioning
+from moldiff.denoiser import Clocks, Preconditioning, Prediction
 from moldiff.diffusion.gaussian import GaussianProcess, noise
 from moldiff.diffusion.process import mean_where
 from moldiff.state import State

@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-__all__ = ["data_root", "fetch", "find_archive", "verify"]
+__all__ = ["cache_folder", "data_root", "fetch", "find_archive", "verify"]
 
 _BLOCK = 1 << 20
 _HASHES = {32: "md5", 64: "sha256"}
@@ -18,7 +18,7 @@ _HASHES = {32: "md5", 64: "sha256"}
 def data_root() -> Path:
     """The folder of prepared data: the environment variable ``MOLDIFF_DATA``, else a cache folder of the user."""
     named = os.environ.get("MOLDIFF_DATA", "").strip()
-    return Path(named).expanduser() if named else _cache()
+    return Path(named).expanduser() if named else cache_folder()
 
 
 def find_archive(name: str | os.PathLike[str]) -> Path:
@@ -32,7 +32,7 @@ def find_archive(name: str | os.PathLike[str]) -> Path:
     text = os.fspath(name)
     if given.suffix or given.name != text:
         raise FileNotFoundError(f"there is no file {given}; check the path, or name a data set such as qm9")
-    places = list(dict.fromkeys(root / text / f"{text}.npz" for root in (data_root(), _cache())))
+    places = list(dict.fromkeys(root / text / f"{text}.npz" for root in (data_root(), cache_folder())))
     for place in places:
         if place.is_file():
             return place
@@ -127,7 +127,8 @@ def _hash_name(checksum: str) -> str:
     return _HASHES[len(checksum)]
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """The folder of this library in the user's cache."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":

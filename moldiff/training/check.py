@@ -23,8 +23,8 @@ class Checked(NamedTuple):
 def check(state: State, alphabets: Mapping[str, Alphabet]) -> Checked:
     """Valences and connectedness of finished molecules.
 
-    Aromatic bonds are not kekulised here: an atom with k of them passes if its other orders plus k or k + 1 are allowed,
-    so this is a little milder than `moldiff.molecules.validity`.
+    Aromatic bonds are not kekulised here: an atom with k of them passes if its other orders plus k or k + 1 are
+    allowed, so this is a little milder than `moldiff.molecules.validity`.
     """
     orders = state.field("bonds")
     aromatic = (orders == 4).sum(-1)

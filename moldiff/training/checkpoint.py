@@ -62,9 +62,12 @@ def restore(folder: Path, *, network: nn.Module, average: Average, optimiser: to
     """
     with safe_open(folder / NAME, framework="pt") as stored:
         names = set(stored.keys())
-        expected = {f"{kind}/{n}" for n, _ in network.named_parameters() for kind in ("network", "average")}
-        missing = sorted(expected - names)
-        extra = sorted(n for n in names - expected if n.split("/")[0] not in _MOMENTS)
+        known = [name for name, _ in network.named_parameters()]
+        expected = {f"{kind}/{n}" for n in known for kind in ("network", "average")}
+        # a parameter that was never stepped has no moments, any other has all of them
+        stepped = {f"{m}/{n}" for n in known for m in _MOMENTS if any(f"{k}/{n}" in names for k in _MOMENTS)}
+        missing = sorted((expected | stepped) - names)
+        extra = sorted(names - expected - stepped)
         if missing or extra:
             raise ValueError(f"{folder / NAME} does not fit this network: missing {missing}, extra {extra}")
         for name, parameter in network.named_parameters():

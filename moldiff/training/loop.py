@@ -6,10 +6,11 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -70,12 +71,22 @@ class Trainer:
         keep_large_blocks()
         self.ranks = ranks or Ranks()
         self.device = choose_device(config.device, self.ranks.local)
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot make the folder {out}: {error.strerror}; choose another one") from error
         header = checkpoint.read_header(out) if resume else None
         if header is None and (out / checkpoint.NAME).exists():
             raise ValueError(f"{out} holds a run already: go on with --resume, or choose another folder")
         if header is not None:
-            model = from_dict(ModelConfig, header["model"])
+            stored_model = from_dict(ModelConfig, header["model"])
+            if stored_model.sizes != model.sizes:
+                raise ValueError(
+                    f"{out} was trained on other molecules ({sum(stored_model.sizes.values())} of {stored_model.data}, "
+                    f"not these {sum(model.sizes.values())} of {model.data}): give the same data, or start a new run "
+                    "with --init-from"
+                )
+            model = stored_model
             stored = from_dict(TrainConfig, header["config"])
             local = ("device", "compile", "save_seconds", "save_steps", "check_every", "check_samples")
             config = dataclasses.replace(stored, **{name: getattr(config, name) for name in local})
@@ -92,13 +103,13 @@ class Trainer:
         self.denoiser = denoiser(self.network, self.process)
         self.step, self.passes, self.seconds = 0, 0, 0.0
         self.batch = config.batch or (768 if self.device.type == "cuda" else 64)
-        self.plan = Plan.of(config.steps) if config.steps else None
+        self.plan = None if config.steps is None else Plan.of(config.steps)
         if header is not None:
             checkpoint.restore(out, network=self.network, average=self.average, optimiser=self.optimiser)
             self.step, self.passes, self.seconds = header["step"], header["passes"], header["seconds"]
             self.batch = header["batch"]
             self.plan = None if header["plan"] is None else from_dict(Plan, header["plan"])
-        self.archive = archive
+        self.archive = with_columns(archive, [p.name for p in model.properties])
         self.hydrogen = self.alphabets["elements"].symbols.index("H") if "H" in model.alphabets["elements"] else None
         self._load(self.batch)
         if config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda"):
@@ -179,7 +190,8 @@ class Trainer:
         self.passes += count * self.ranks.count
         self.average.update(self.network.named_parameters(), self.step)
         logged = {name: value.detach() for name, value in parts.items()}
-        return {"loss": total.detach(), **logged, "gradient": norm, "rate": rate, "atoms": self.batches.size(self.step - 1)}
+        size = self.batches.size(self.step - 1)
+        return {"loss": total.detach(), **logged, "gradient": norm, "rate": rate, "atoms": size}
 
     def fit(self, *, progress: bool = True) -> Path:
         """Train to the end of the plan. Returns the path of the averaged weights.
@@ -262,9 +274,7 @@ class Trainer:
             "seconds": self.seconds,
             "batch": self.batch,
         }
-        checkpoint.save(
-            self.out, header, network=self.network, average=self.average, optimiser=self.optimiser
-        )
+        checkpoint.save(self.out, header, network=self.network, average=self.average, optimiser=self.optimiser)
         facts = self.model.facts | {
             "passes": str(self.passes + int(self.model.facts.get("passes", "0"))),
             "hours": f"{self.seconds / 3600 + float(self.model.facts.get('hours', '0')):.2f}",
@@ -305,7 +315,29 @@ def choose_device(name: str, local: int = 0) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but torch sees no GPU: use device='cpu'")
-    return torch.device("cuda", local) if name == "cuda" else torch.device(name)
+    try:
+        return torch.device("cuda", local) if name == "cuda" else torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
+
+
+def with_columns(archive: Archive, names: Sequence[str]) -> Archive:
+    """An archive with exactly these property columns, in this order; NaN where it does not have one."""
+    have = archive.property_names.tolist()
+    if have == list(names):
+        return archive
+    values = np.full((len(archive), len(names)), np.nan, np.float32)
+    units = [""] * len(names)
+    for i, name in enumerate(names):
+        if name in have:
+            values[:, i] = archive.column(name)
+            units[i] = str(archive.property_units[have.index(name)])
+    return dataclasses.replace(
+        archive,
+        properties=values,
+        property_names=np.array(list(names), dtype=np.str_),
+        property_units=np.array(units, dtype=np.str_),
+    )
 
 
 def make_optimiser(network: nn.Module, rate: float) -> torch.optim.AdamW:

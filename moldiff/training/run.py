@@ -15,18 +15,22 @@ from moldiff.config import (
     PropertyConfig,
     SamplerConfig,
     TrainConfig,
+    from_dict,
 )
 from moldiff.data.archive import Archive
 from moldiff.data.batching import fit_deviation, molecule_alphabets
 from moldiff.networks.weights import load
+from moldiff.training.checkpoint import read_header
 from moldiff.training.distributed import Ranks
-from moldiff.training.loop import Trainer
+from moldiff.training.loop import WEIGHTS, Trainer
 
 #: Folder of the shipped weights.
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
-def describe_model(archive: Archive, *, data: str, size: str = "s", diffusion: DiffusionConfig | None = None) -> ModelConfig:
+def describe_model(
+    archive: Archive, *, data: str, size: str = "s", diffusion: DiffusionConfig | None = None
+) -> ModelConfig:
     """The configuration of a model for an archive: alphabets, size histogram, noise scale and property statistics.
 
     Args:
@@ -85,17 +89,45 @@ def open_archive(data: str | os.PathLike[str]) -> tuple[Archive, str]:
 
     archive, reading = read_archive(path)
     for skipped in reading.skipped[:10]:
-        print(f"{path}: entry {skipped.index} skipped: {skipped.reason} {skipped.text}")
+        print(f"{path}: entry {skipped.entry} skipped: {skipped.reason}")
     if len(reading.skipped) > 10:
         print(f"{path}: {len(reading.skipped) - 10} more entries skipped")
     return describe(archive), path.stem
+
+
+def find_weights(name: str | os.PathLike[str]) -> Path:
+    """The weights file behind a shipped model's name, a run folder or a file.
+
+    Raises:
+        ValueError: if there is none; the message lists the shipped models.
+    """
+    given = Path(name)
+    for path in (PRETRAINED / given, given):
+        if path.is_file():
+            return path
+        if (path / WEIGHTS).is_file():
+            return path / WEIGHTS
+    shipped = sorted(path.parent.name for path in PRETRAINED.glob(f"*/{WEIGHTS}"))
+    raise ValueError(
+        f"no weights called {os.fspath(name)!r}: name a run folder, a weights file or one of the shipped models "
+        f"({', '.join(shipped) or 'none in this installation'})"
+    )
+
+
+def stored_config(out: str | os.PathLike[str]) -> TrainConfig:
+    """The settings of the run in a folder, for going on with it.
+
+    Raises:
+        ValueError: if there is no readable checkpoint.
+    """
+    return from_dict(TrainConfig, read_header(Path(out))["config"])
 
 
 def train(
     data: str | os.PathLike[str] | Archive,
     out: str | os.PathLike[str],
     *,
-    config: TrainConfig,
+    config: TrainConfig | None = None,
     resume: bool = False,
     init_from: str | os.PathLike[str] | None = None,
     diffusion: DiffusionConfig | None = None,
@@ -106,7 +138,7 @@ def train(
     Args:
         data: name of a prepared data set ("qm9"), an .npz archive, a file of molecules, or an `Archive`.
         out: folder of the run: ``log.jsonl``, ``checkpoint.safetensors`` and ``model.safetensors``.
-        config: settings.
+        config: settings; may be left out with `resume`, where the stored ones count.
         resume: go on with the run in `out`.
         init_from: a shipped model's name, or a weights file or run folder, to start from.
         diffusion: settings of the processes.
@@ -118,22 +150,30 @@ def train(
     Raises:
         ValueError: for unusable data, settings, weights or folders.
     """
+    if config is None:
+        if not resume:
+            raise ValueError("a new run needs settings: pass config=TrainConfig(minutes=...) or TrainConfig(steps=...)")
+        config = stored_config(out)
     archive, name = (data, "archive") if isinstance(data, Archive) else open_archive(data)
     model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
     initial = None
     if init_from is not None:
-        path = Path(init_from)
-        if not path.exists():
-            path = PRETRAINED / str(init_from)
-        network, stored = load(path / "model.safetensors" if path.is_dir() else path)
-        for field in ("alphabets", "network"):
-            if getattr(stored, field) != getattr(model, field):
+        network, stored = load(find_weights(init_from))
+        if stored.network != model.network:
+            raise ValueError(
+                f"{init_from} cannot start this run: its network is {stored.network}, "
+                f"--size {config.size} is {model.network}; choose the size it was trained with"
+            )
+        for field, symbols in model.alphabets.items():
+            unknown = [symbol for symbol in symbols if symbol not in stored.alphabets.get(field, ())]
+            if unknown:
                 raise ValueError(
-                    f"{init_from} cannot start this run: its {field} are {getattr(stored, field)}, "
-                    f"the data and --size need {getattr(model, field)}"
+                    f"{init_from} cannot start this run: it knows no {field} {', '.join(unknown)}, only "
+                    f"{', '.join(stored.alphabets.get(field, ()))}; leave those molecules out, or start without it"
                 )
-        initial = {name: value for name, value in network.state_dict().items()}
-        model = dataclasses.replace(model, facts=stored.facts)
+        initial = network.state_dict()
+        # the network's columns and symbols are those of its own data
+        model = dataclasses.replace(model, alphabets=stored.alphabets, properties=stored.properties, facts=stored.facts)
     trainer = Trainer(
         archive.subset("train"), model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks()
     )

@@ -1,0 +1,336 @@
+"""The Generator: from weights to molecules. Drawing States needs torch only; RDKit comes in with the molecules."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from moldiff.allocator import keep_large_blocks
+from moldiff.config import ModelConfig
+from moldiff.data.batching import mix
+from moldiff.denoiser import Network
+from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.diffusion.sampler import Step, sample
+from moldiff.generator.export import to_arrays
+from moldiff.generator.results import Failed, Molecules, Report
+from moldiff.networks.weights import alphabets
+from moldiff.state import State
+
+if TYPE_CHECKING:
+    from moldiff.molecules.convert import Arrays
+    from moldiff.molecules.validity import Verdict
+
+#: With ``fill`` at most this many times the number asked for are drawn.
+FILL_LIMIT = 20
+
+
+class Drawn(NamedTuple):
+    """One structure as it is finished.
+
+    Attributes:
+        number: its place in the sample, from 0; batches finish in another order.
+        mol: `rdkit.Chem.Mol` with conformer, bonds, charges and stereochemistry from 3D; None unless valid and connected.
+        arrays: the structure as drawn. verdict: what is wrong with it, if anything.
+    """
+
+    number: int
+    mol: Any
+    arrays: Arrays
+    verdict: Verdict
+
+
+class Generator:
+    """A trained model, ready to sample. Made by `moldiff.load`.
+
+    Args:
+        network: raw network, see `moldiff.denoiser.Network`.
+        config: its configuration.
+        path: where the weights came from; ``reference.npz`` beside them gives novelty.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: ModelConfig,
+        *,
+        path: Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        if precision not in ("auto", "bf16", "fp32"):
+            raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise ValueError(f"device {device!r} was asked for, but torch sees no GPU: use device='cpu'")
+        self.device = torch.device(device)
+        self.network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
+        self.config, self.path = config, path
+        self.alphabets = alphabets(config)
+        self.sampler = config.sampler
+        self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
+
+    @property
+    def name(self) -> str:
+        """Name of the data set the model was trained on."""
+        return self.config.data
+
+    def __repr__(self) -> str:
+        return f"<moldiff Generator of {self.name}: {', '.join(self.config.alphabets['elements'])} on {self.device}>"
+
+    def _sizes(self, n: int, seed: int, n_atoms: int | Sequence[int] | None) -> Tensor:
+        """(n,) atom counts, drawn from the training set's unless given."""
+        known = torch.tensor([int(size) for size in self.config.sizes])
+        if n_atoms is None:
+            weights = torch.tensor([float(count) for count in self.config.sizes.values()])
+            generator = torch.Generator().manual_seed(mix(seed, 0))
+            return known[torch.multinomial(weights, n, replacement=True, generator=generator)]
+        sizes = (
+            torch.as_tensor(n_atoms, dtype=torch.long).expand(n) if isinstance(n_atoms, int) else torch.tensor(n_atoms)
+        )
+        if len(sizes) != n or int(sizes.min()) < 1:
+            raise ValueError(f"n_atoms must be a number of at least 1, or {n} of them, not {n_atoms!r}")
+        if int(sizes.min()) < int(known.min()) or int(sizes.max()) > int(known.max()):
+            warnings.warn(
+                f"n_atoms {n_atoms} is outside the {int(known.min())}-{int(known.max())} atoms of the training set",
+                stacklevel=3,
+            )
+        return sizes
+
+    def _batches(
+        self,
+        n: int,
+        *,
+        seed: int,
+        steps: int | None,
+        n_atoms: int | Sequence[int] | None,
+        batch_size: int,
+        bar: Any = None,
+        round_: int = 0,
+    ) -> Iterator[tuple[Tensor, State]]:
+        """Finished batches and the numbers of their structures.
+
+        Structures of near sizes share a batch, since padding costs with the square of the size; the batches come in random
+        order, so that the first ones are no biased sample. A batch depends on n, batch_size and the seed alone.
+        """
+        keep_large_blocks()
+        config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
+        process = JointProcess.for_molecules(self.config.diffusion, self.alphabets, sampler=config)
+        sizes = self._sizes(n, mix(seed, round_), n_atoms)
+        parts = sizes.argsort(stable=True).split(batch_size)
+        generator = torch.Generator().manual_seed(mix(seed, round_, 1))
+        model = denoiser(self.network, process)
+
+        def advance(step: Step) -> None:
+            if bar is not None:
+                bar.update(len(step.state) / config.steps)
+
+        for index in torch.randperm(len(parts), generator=generator).tolist():
+            rows = parts[index]
+            noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, index))
+            blank = blank_state(sizes[rows]).to(self.device)
+            with self._autocast():
+                done = sample(model, process, state=blank, generator=noise, config=config, callback=advance)
+            yield rows, done
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
+
+    def _check(self, n: int, batch_size: int | None) -> int:
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"the number of structures must be a whole number of at least 1, not {n!r}")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        return batch_size or (64 if self.device.type == "cpu" else 1024)
+
+    def draw(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        n_atoms: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
+    ) -> State:
+        """Draw n structures as one padded State on the CPU, valid or not; needs no RDKit.
+
+        Args:
+            n: number of structures, at least 1.
+            seed: the same seed, n and batch_size give the same structures.
+            steps: sampler steps, one network evaluation each.
+            n_atoms: atoms a structure, one number or n of them; drawn as in the training set by default.
+            batch_size: structures a batch; 64 on a CPU, 1024 on a GPU by default.
+        """
+        size = self._check(n, batch_size)
+        pairs = [
+            (rows, state.to("cpu"))
+            for rows, state in self._batches(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size)
+        ]
+        order = torch.cat([rows for rows, _ in pairs]).argsort()
+        return State.concatenate([state for _, state in pairs]).index(order)
+
+    def stream(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        n_atoms: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
+        fill: bool = False,
+        progress: bool = False,
+    ) -> Iterator[Drawn]:
+        """Structures one by one as their batches finish, valid or not. Arguments as for `sample`."""
+        size = self._check(n, batch_size)
+        made, drawn, round_ = 0, 0, 0
+        with tqdm(total=n, unit="mol", disable=not progress, bar_format=BAR) as bar:
+            while True:
+                want = n if round_ == 0 else max(8, min(n, round(1.2 * (n - made) * drawn / max(made, 1))))
+                batches = self._batches(
+                    want, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size, bar=bar, round_=round_
+                )
+                for item in self._judge(batches, first=drawn):
+                    made += item.mol is not None
+                    yield item
+                    if fill and made >= n:
+                        return
+                drawn, round_ = drawn + want, round_ + 1
+                if not fill or made >= n:
+                    return
+                if drawn >= FILL_LIMIT * n:
+                    warnings.warn(f"only {made} of {n} valid after drawing {drawn}: giving up", stacklevel=2)
+                    return
+                bar.total = drawn + n - made
+
+    def _judge(self, batches: Iterator[tuple[Tensor, State]], *, first: int) -> Iterator[Drawn]:
+        from moldiff.molecules.validity import check
+
+        for rows, state in batches:
+            for number, arrays in zip(rows.tolist(), to_arrays(state, self.alphabets), strict=True):
+                verdict = check(arrays)
+                yield Drawn(first + number, verdict.mol if verdict.valid_connected else None, arrays, verdict)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        n_atoms: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
+        fill: bool = False,
+        progress: bool | None = None,
+    ) -> Molecules:
+        """Sample molecules.
+
+        Args:
+            n: structures to draw, at least 1; the valid and connected ones are returned.
+            seed: the same seed, n and batch_size give the same molecules in the same order.
+            steps: sampler steps, one network evaluation each; 50 by default.
+            n_atoms: atoms a molecule with hydrogens, one number or n of them; drawn as in the training set by default.
+            batch_size: structures a batch; 64 on a CPU, 1024 on a GPU by default.
+            fill: go on until n valid ones are made; the report says how many were drawn.
+            progress: show a bar; only on a terminal by default.
+
+        Returns:
+            A list of `rdkit.Chem.Mol` with ``report`` and ``failed``.
+
+        Raises:
+            ValueError: for n, steps, n_atoms or batch_size out of range.
+        """
+        import sys
+
+        start = time.perf_counter()
+        show = sys.stderr.isatty() if progress is None else progress
+        items = list(
+            self.stream(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=batch_size, fill=fill, progress=show)
+        )
+        items.sort(key=lambda item: item.number)
+        report = self.report(
+            [item.verdict for item in items],
+            asked=n,
+            seconds=time.perf_counter() - start,
+            steps=steps,
+            seed=seed,
+            batch_size=batch_size,
+        )
+        failed = [failure(item) for item in items if item.mol is None]
+        return Molecules([item.mol for item in items if item.mol is not None], report=report, failed=failed)
+
+    def report(
+        self,
+        verdicts: Sequence[Verdict],
+        *,
+        asked: int,
+        seconds: float,
+        steps: int | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> Report:
+        """The report on a sample, with novelty if the training set's SMILES are at hand."""
+        from moldiff.data.reference import Reference
+        from moldiff.molecules.summary import reasons, summary
+
+        training, notes = None, ()
+        if self.path is not None and (self.path.parent / "reference.npz").is_file():
+            training = Reference.load(self.path.parent / "reference.npz").train
+        else:
+            notes = ("novel: not known, there is no reference.npz beside the weights",)
+        return Report(
+            asked=asked,
+            drawn=len(verdicts),
+            made=sum(verdict.valid_connected for verdict in verdicts),
+            reasons=reasons(verdicts),
+            rates=summary(verdicts, training),
+            seconds=seconds,
+            evaluations=steps or self.sampler.steps,
+            seed=seed,
+            batch_size=self._check(asked, batch_size),
+            notes=notes,
+        )
+
+
+BAR = "{l_bar}{bar}| {n:.0f}/{total:.0f} molecules [{elapsed}<{remaining}]"
+
+
+def failure(item: Drawn) -> Failed:
+    """The record of an invalid structure."""
+    from moldiff.molecules.convert import MoleculeError, to_mol
+
+    try:
+        mol = to_mol(item.arrays, sanitise=False)
+    except (MoleculeError, ValueError):
+        mol = None
+    return Failed(item.number, item.verdict.reason, item.verdict.message, mol)
+
+
+def blank_state(sizes: Tensor) -> State:
+    """A State of the given atom counts (B,), everything else zero: what the sampler starts from."""
+    mask = torch.arange(int(sizes.max()))[None] < sizes[:, None]
+    b, n = mask.shape
+    return State(
+        mask=mask,
+        positions=torch.zeros(b, n, 3),
+        elements=torch.zeros(b, n, dtype=torch.long),
+        charges=torch.zeros(b, n, dtype=torch.long),
+        bonds=torch.zeros(b, n, n, dtype=torch.long),
+    )
+
+
+def multiplies_half(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32: GPUs, and CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name)()) for name in known if hasattr(torch.cpu, name))

@@ -1,0 +1,83 @@
+"""Find and load weights: shipped ones by name, others by file or run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from moldiff.generator.generator import Generator
+from moldiff.networks import weights
+
+#: Folder of the shipped weights, one sub-folder a model.
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+FILE = "model.safetensors"
+
+
+class Shipped(NamedTuple):
+    """A model inside the package.
+
+    Attributes:
+        name, path: what `load` takes, and the folder.
+        megabytes: size of the weights file. parameters: how many numbers it holds.
+        data: data set it was trained on.
+        headline: its main measured numbers in a line, from ``metrics.json`` beside the weights.
+    """
+
+    name: str
+    path: Path
+    megabytes: float
+    parameters: int
+    data: str
+    headline: str
+
+
+def names() -> list[str]:
+    """Names of the shipped models."""
+    if not PRETRAINED.is_dir():
+        return []
+    return sorted(folder.name for folder in PRETRAINED.iterdir() if (folder / FILE).is_file())
+
+
+def shipped() -> list[Shipped]:
+    """The shipped models with size, data and headline numbers."""
+    found = []
+    for name in names():
+        folder = PRETRAINED / name
+        network, config = weights.load(folder / FILE)
+        metrics = folder / "metrics.json"
+        headline = json.loads(metrics.read_text()).get("headline", "") if metrics.is_file() else "not measured yet"
+        found.append(
+            Shipped(
+                name=name,
+                path=folder,
+                megabytes=(folder / FILE).stat().st_size / 1e6,
+                parameters=sum(p.numel() for p in network.parameters()),
+                data=config.data,
+                headline=headline,
+            )
+        )
+    return found
+
+
+def load(name: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Generator:
+    """Load a model for sampling.
+
+    Args:
+        name: a shipped model ("qm9"), a run folder of `moldiff train`, or a weights file.
+        device: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda"``.
+        precision: ``"auto"`` (bf16 where the hardware multiplies it fast), ``"bf16"`` or ``"fp32"``.
+
+    Raises:
+        ValueError: for an unknown name, which lists the shipped ones, or an unreadable file.
+    """
+    path = Path(name)
+    if str(name) in names():
+        path = PRETRAINED / str(name)
+    elif not path.exists():
+        known = ", ".join(names()) or "none"
+        raise ValueError(f"unknown model {str(name)!r}: shipped are {known}; or give a run folder")
+    file = path / FILE if path.is_dir() else path
+    network, config = weights.load(file)
+    return Generator(network, config, path=file, device=device, precision=precision)
