@@ -2,8 +2,8 @@
 
     python benchmarks/recipe.py --data qm9 --minutes 5 --samples 500 --out runs/recipe
 
-Every variant trains for the same wall-clock time on the same machine, then samples the same number of molecules; results
-go to benchmarks/results/recipe.json.
+Every variant trains for the same wall-clock time on the same machine, then samples the same number of molecules;
+results go to benchmarks/results/recipe.json.
 """
 
 from __future__ import annotations

@@ -38,10 +38,9 @@ class Reference:
         from rdkit import rdBase
 
         path = Path(path)
-        packed = {
-            f"{split}_smiles": pack(sorted(set(archive.subset(split).smiles.tolist()))) for split in ("train", "test")
-        }
-        np.savez(path, data=np.array(data), rdkit=np.array(rdBase.rdkitVersion), **packed)
+        train, test = (pack(sorted(set(archive.subset(split).smiles.tolist()))) for split in ("train", "test"))
+        version = np.array(rdBase.rdkitVersion)
+        np.savez(path, data=np.array(data), rdkit=version, train_smiles=train, test_smiles=test)
         return path
 
     @staticmethod

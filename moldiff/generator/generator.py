@@ -38,7 +38,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         number: its place in the sample, from 0; batches finish in another order.
-        mol: `rdkit.Chem.Mol` with conformer, bonds, charges and stereochemistry from 3D; None unless valid and connected.
+        mol: `rdkit.Chem.Mol` with conformer, bonds, charges and stereochemistry; None unless valid and connected.
         arrays: the structure as drawn. verdict: what is wrong with it, if anything.
     """
 
@@ -121,8 +121,8 @@ class Generator:
     ) -> Iterator[tuple[Tensor, State]]:
         """Finished batches and the numbers of their structures.
 
-        Structures of near sizes share a batch, since padding costs with the square of the size; the batches come in random
-        order, so that the first ones are no biased sample. A batch depends on n, batch_size and the seed alone.
+        Structures of near sizes share a batch, since padding costs with the square of the size; the batches come in
+        random order, so that the first ones are no biased sample. A batch depends on n, batch_size and the seed alone.
         """
         keep_large_blocks()
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
@@ -282,7 +282,8 @@ class Generator:
         from moldiff.data.reference import Reference
         from moldiff.molecules.summary import reasons, summary
 
-        training, notes = None, ()
+        training: frozenset[str] | None = None
+        notes: tuple[str, ...] = ()
         if self.path is not None and (self.path.parent / "reference.npz").is_file():
             training = Reference.load(self.path.parent / "reference.npz").train
         else:
