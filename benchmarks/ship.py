@@ -1,0 +1,124 @@
+"""Put a run's weights into the package, with their reference file, their card and their headline numbers.
+
+python benchmarks/ship.py runs/qm9 --name qm9 --data qm9 --quality benchmarks/results/quality-qm9.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import moldiff
+from moldiff.data.reference import Reference
+from moldiff.training.run import open_archive
+
+PRETRAINED = Path(moldiff.__file__).parent / "pretrained"
+
+CARD = """# {name}
+
+Molecules of the kind of {data}: {elements}; {smallest} to {largest} atoms, hydrogens included. Trained by the project with
+the code in this repository; weights under the licence of the code (MIT).
+
+**Data.** {count} training molecules of QM9 (Ramakrishnan et al. 2014, CC0) without fluorine, B3LYP/6-31G(2df,p) geometries,
+bonds and charges perceived by RDKit. See `datasets/qm9`.
+
+**Run.** {parameters:.2f} million parameters, {passes} molecule passes in {steps} steps of the last run, {hours} hours in
+all on {hardware}, batches of {batch}, seed {seed}. Averaged weights, float16.
+
+**Conditions.** {properties}. Energies and the dipole are GFN2-xTB values at the B3LYP geometries, not B3LYP values.
+
+**Measured** on {drawn} samples, {sampler_steps} steps, nothing filtered (commit {commit}; 95 % intervals; the last column
+is the same on as many test molecules):
+
+| | value | interval | count | real molecules |
+|---|---|---|---|---|
+{rows}
+
+Definitions: `moldiff/molecules/validity.py` and `moldiff/molecules/summary.py`. Novel means not among the training SMILES.
+
+**Limits.** Molecules with other elements, charges beyond -1 to 1 or more than {largest} atoms are outside what it knows.
+Samples are candidates: valid and locally relaxed does not mean stable, synthesisable or safe.
+"""
+
+ROWS = {
+    "valid_connected": "valid and connected",
+    "molecule_stable": "molecule stable",
+    "atom_stable": "atom stable",
+    "unique": "unique, of valid",
+    "novel": "novel, of unique",
+    "mmff_drop": "MMFF94 energy drop, median, kcal/mol",
+}
+
+
+def row(name: str, rate: dict[str, Any], floor: dict[str, Any]) -> str:
+    """One line of the card's table."""
+    if name == "mmff_drop":
+        interval = f"{rate['low']:.2f} - {rate['high']:.2f}"
+        return f"| {ROWS[name]} | {rate['value']:.2f} | {interval} | {rate['n']} | {floor['value']:.2f} |"
+    interval = f"{100 * rate['low']:.1f} - {100 * rate['high']:.1f} %"
+    share = f"{100 * rate['value']:.1f} %"
+    return f"| {ROWS[name]} | {share} | {interval} | {rate['n']} of {rate['of']} | {100 * floor['value']:.1f} % |"
+
+
+def main() -> None:
+    """Copy, build, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--name", default="qm9")
+    parser.add_argument("--data", default="qm9")
+    parser.add_argument("--quality", type=Path, required=True)
+    parser.add_argument("--steps", default="50")
+    args = parser.parse_args()
+    folder = PRETRAINED / args.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if args.run.resolve() != folder.resolve():
+        shutil.copyfile(args.run / "model.safetensors", folder / "model.safetensors")
+    archive, _ = open_archive(args.data)
+    if not (folder / "reference.npz").exists():
+        Reference.build(folder / "reference.npz", archive, data=args.name)
+    generator = moldiff.load(folder)
+    config = generator.config
+    quality = json.loads(args.quality.read_text())
+    if quality["model"]["facts"] != config.facts:
+        raise ValueError(f"{args.quality} judges other weights: {quality['model']['facts']} instead of {config.facts}")
+    result, floor = quality["results"][args.steps], quality["floor"]
+    metrics = result["metrics"]
+    both, novel = metrics["valid_connected"], metrics["novel"]
+    headline = (
+        f"valid and connected {100 * both['value']:.1f} % ({both['n']} of {both['of']}), "
+        f"novel {100 * novel['value']:.0f} %, {args.steps} steps"
+    )
+    content = {"headline": headline, "quality": quality}
+    (folder / "metrics.json").write_text(json.dumps(content, indent=1) + "\n")
+    sizes = [int(size) for size in config.sizes]
+    facts = config.facts
+    (folder / "card.md").write_text(
+        CARD.format(
+            name=args.name,
+            data=config.data,
+            elements=", ".join(config.alphabets["elements"]),
+            smallest=min(sizes),
+            largest=max(sizes),
+            count=f"{sum(config.sizes.values()):,}",
+            parameters=sum(p.numel() for p in generator.network.parameters()) / 1e6,
+            passes=f"{int(facts['passes']):,}",
+            steps=f"{int(facts['steps']):,}",
+            hours=facts["hours"],
+            hardware=facts["hardware"],
+            batch=facts["batch"],
+            seed=facts["seed"],
+            properties=", ".join(f"{p.name} ({p.unit})" if p.unit else p.name for p in config.properties),
+            drawn=result["drawn"],
+            sampler_steps=args.steps,
+            commit=quality["meta"]["commit"][:12],
+            rows="\n".join(row(name, metrics[name], floor[name]) for name in ROWS),
+        )
+    )
+    print(f"shipped {args.name}: {headline}")
+
+
+if __name__ == "__main__":
+    main()
