@@ -19,25 +19,27 @@ PRETRAINED = Path(moldiff.__file__).parent / "pretrained"
 
 CARD = """# {name}
 
-Molecules of the kind of {data}: {elements}; {smallest} to {largest} atoms, hydrogens included. Trained by the project with
-the code in this repository; weights under the licence of the code (MIT).
+Molecules of the kind of {data}: {elements}; {smallest} to {largest} atoms, hydrogens included. Trained by the project
+with the code in this repository; weights under the licence of the code (MIT).
 
-**Data.** {count} training molecules of QM9 (Ramakrishnan et al. 2014, CC0) without fluorine, B3LYP/6-31G(2df,p) geometries,
-bonds and charges perceived by RDKit. See `datasets/qm9`.
+**Data.** {count} training molecules of QM9 (Ramakrishnan et al. 2014, CC0) without fluorine, B3LYP/6-31G(2df,p)
+geometries, bonds and charges perceived by RDKit. See `datasets/qm9`.
 
-**Run.** {parameters:.2f} million parameters, {passes} molecule passes in {steps} steps of the last run, {hours} hours in
-all on {hardware}, batches of {batch}, seed {seed}. Averaged weights, float16.
+**Run.** {parameters:.2f} million parameters, {passes} molecule passes, {hours} hours in all on {hardware}; the last run
+made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.
 
-**Conditions.** {properties}. Energies and the dipole are GFN2-xTB values at the B3LYP geometries, not B3LYP values.
+**Conditions.** {properties}. Energies, dipole and polarisability are GFN2-xTB values at the B3LYP geometries, not B3LYP
+values.
 
-**Measured** on {drawn} samples, {sampler_steps} steps, nothing filtered (commit {commit}; 95 % intervals; the last column
-is the same on as many test molecules):
+**Measured** on {drawn} samples, {sampler_steps} steps, nothing filtered (commit {commit}; 95 % intervals; the last
+column is the same on as many test molecules):
 
 | | value | interval | count | real molecules |
 |---|---|---|---|---|
 {rows}
 
-Definitions: `moldiff/molecules/validity.py` and `moldiff/molecules/summary.py`. Novel means not among the training SMILES.
+Definitions: `moldiff/molecules/validity.py` and `moldiff/molecules/summary.py`. Novel means not among the training
+SMILES.
 
 **Limits.** Molecules with other elements, charges beyond -1 to 1 or more than {largest} atoms are outside what it knows.
 Samples are candidates: valid and locally relaxed does not mean stable, synthesisable or safe.
