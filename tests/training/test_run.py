@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from moldiff.config import PRESETS, NetworkConfig, TrainConfig
+from moldiff.data.archive import Archive
+from moldiff.data.demo import demo_archive
+from moldiff.data.files import write
+from moldiff.molecules.convert import Arrays, to_mol
+from moldiff.networks.weights import build, load, save
+from moldiff.training import train
+from moldiff.training.loop import with_columns
+from moldiff.training.run import describe_model, find_weights, open_archive, stored_config
+
+pytestmark = pytest.mark.usefixtures("tiny_preset", "one_thread")
+
+
+def config(**settings: Any) -> TrainConfig:
+    quick = {"steps": 2, "batch": 6, "device": "cpu", "precision": "fp32", "check_every": 0.0}
+    return TrainConfig(**quick | settings)
+
+
+def write_sdf(archive: Archive, path: Path) -> Path:
+    records = [archive.record(i) for i in range(len(archive))]
+    write([to_mol(Arrays(*record[:4])) for record in records], path)
+    return path
+
+
+@pytest.fixture
+def weights(archive: Archive, tmp_path: Path) -> Path:
+    """Untrained weights for the small archive, in a folder like that of a run."""
+    model = dataclasses.replace(describe_model(archive, data="demo"), facts={"passes": "100", "hours": "1.00"})
+    folder = tmp_path / "before"
+    folder.mkdir()
+    save(folder / "model.safetensors", model, tensors=dict(build(model).named_parameters()))
+    return folder
+
+
+def test_the_model_describes_the_training_molecules(archive: Archive) -> None:
+    model = describe_model(archive, data="demo")
+    part = archive.subset("train")
+    assert sum(model.sizes.values()) == len(part)
+    assert set(model.sizes) == {str(n) for n in part.n_atoms}
+    assert model.alphabets["elements"] == ("H", "C", "N", "O")
+    for known in model.properties:
+        values = part.column(known.name)
+        assert (known.low, known.high) == (values.min(), values.max())
+        assert known.mean == pytest.approx(values.mean(dtype=np.float64))
+
+
+def test_a_column_without_values_is_left_out(archive: Archive, tmp_path: Path) -> None:
+    names = archive.property_names.tolist()
+    wider = with_columns(archive, ["empty", *names])
+    assert [p.name for p in describe_model(wider, data="demo").properties] == names
+    _, model = load(train(wider, tmp_path / "run", config=config()))
+    assert [p.name for p in model.properties] == names
+
+
+def test_training_from_an_sdf_file(archive: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_sdf(archive.select(slice(0, 20)), tmp_path / "mine.sdf")
+    text = path.read_text()
+    path.write_text(text.replace("$$$$\n", "$$$$\nnonsense\n$$$$\n", 1))
+    file = train(path, tmp_path / "run", config=config(), progress=False)
+    _, model = load(file)
+    assert model.data == "mine"
+    assert model.facts["steps"] == "2"
+    assert "entry 1 skipped: " in capsys.readouterr().out
+
+
+def test_training_from_an_archive_by_path(archive: Archive, tmp_path: Path) -> None:
+    archive.save(tmp_path / "small.npz")
+    _, model = load(train(tmp_path / "small.npz", tmp_path / "run", config=config(), progress=False))
+    assert model.data == "small"
+
+
+def test_unknown_data_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no archive of 'qm10'"):
+        open_archive("qm10")
+    with pytest.raises(FileNotFoundError, match=r"no file .*none.sdf"):
+        open_archive(tmp_path / "none.sdf")
+
+
+def test_resuming_needs_no_settings(archive: Archive, tmp_path: Path) -> None:
+    train(archive, tmp_path / "run", config=config(seed=5), progress=False)
+    assert stored_config(tmp_path / "run").seed == 5
+    file = train(archive, tmp_path / "run", resume=True, progress=False)
+    assert load(file)[1].facts["seed"] == "5"
+    with pytest.raises(ValueError, match="a new run needs settings"):
+        train(archive, tmp_path / "other", progress=False)
+    with pytest.raises(ValueError, match="nothing to resume"):
+        train(archive, tmp_path / "other", resume=True, progress=False)
+
+
+def test_starting_from_weights(archive: Archive, weights: Path, tmp_path: Path) -> None:
+    # a learning rate of nothing: what comes out is what went in
+    still = config(rate=1e-12)
+    network, model = load(train(archive, tmp_path / "run", config=still, init_from=weights, progress=False))
+    before, _ = load(weights / "model.safetensors")
+    for (name, one), (_, other) in zip(network.named_parameters(), before.named_parameters(), strict=True):
+        assert torch.equal(one, other), name
+    # the passes of both runs count
+    assert model.facts["passes"] == "112"
+
+
+def test_another_size_is_named(
+    archive: Archive, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_preset: NetworkConfig
+) -> None:
+    monkeypatch.setitem(PRESETS, "m", dataclasses.replace(tiny_preset, blocks=3))
+    with pytest.raises(ValueError, match=r"cannot start this run: its network is .*blocks=2.*--size m is .*blocks=3"):
+        train(archive, tmp_path / "run", config=config(size="m"), init_from=weights)
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_data_keep_the_symbols_and_properties_of_the_weights(weights: Path, tmp_path: Path) -> None:
+    before, stored = load(weights / "model.safetensors")
+    hydrocarbons = demo_archive(150)
+    rows = [i for i in range(len(hydrocarbons)) if set(hydrocarbons.record(i).numbers.tolist()) == {1, 6}]
+    few = with_columns(hydrocarbons.select(rows), ["gap", hydrocarbons.property_names.tolist()[0]])
+    few.split[:] = 0
+    few.properties[:, 0] = 1.0
+    network, model = load(train(few, tmp_path / "run", config=config(), init_from=weights, progress=False))
+    assert model.alphabets == stored.alphabets
+    assert model.properties == stored.properties
+    assert sum(model.sizes.values()) == len(few)
+    assert torch.equal(network.state_dict()["conditioning.mean"], before.state_dict()["conditioning.mean"])
+
+
+def test_an_element_the_weights_do_not_know_is_named(archive: Archive, weights: Path, tmp_path: Path) -> None:
+    sulphur = dataclasses.replace(archive, numbers=np.where(archive.numbers == 8, 16, archive.numbers))
+    with pytest.raises(ValueError, match="it knows no elements S, only H, C, N, O"):
+        train(sulphur, tmp_path / "run", config=config(), init_from=weights)
+
+
+def test_unknown_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no weights called 'qm10': name a run folder"):
+        find_weights("qm10")
+    with pytest.raises(ValueError, match="no weights called"):
+        find_weights(tmp_path)
