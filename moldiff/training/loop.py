@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import statistics
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -201,7 +202,8 @@ class Trainer:
         self.ranks.start(self.device)
         first = self.ranks.rank == 0
         start = time.monotonic() - self.seconds
-        saved = measured = time.monotonic()
+        saved = time.monotonic()
+        times: list[float] = []
         begin, next_check = self.step, self.config.check_every
         bar = tqdm(total=self.plan.steps if self.plan else None, initial=self.step, disable=not (progress and first))
         log = (self.out / "log.jsonl").open("a") if first else None
@@ -209,11 +211,10 @@ class Trainer:
             while self.plan is None or self.step < self.plan.steps:
                 numbers = self.update()
                 now = time.monotonic()
+                times.append(now - start - self.seconds)
                 self.seconds = now - start
                 bar.update(1)
-                if self.step - begin == WARM_STEPS:
-                    measured = now
-                self._budget(begin, now - measured, bar)
+                self._budget(times, bar)
                 if log and (self.step % 20 == 0 or self.step == begin + 1):
                     line = {name: float(value) for name, value in numbers.items()}
                     line |= {"step": self.step, "passes": self.passes, "seconds": round(self.seconds, 2)}
@@ -243,17 +244,21 @@ class Trainer:
             return self.step % self.config.save_steps == 0
         return now - saved > self.config.save_seconds
 
-    def _budget(self, begin: int, elapsed: float, bar: Any) -> None:
-        """Fix the plan once the speed is known, and start the decay early if the time runs short."""
-        if self.config.minutes is None:
+    def _budget(self, times: list[float], bar: Any) -> None:
+        """Fix the plan once the speed is known, and start the decay early if the time runs short.
+
+        The speed is measured by the median step, so that a pause of the machine does not decide the run; the mean of the
+        steps since, pauses and checks included, tells whether the time runs short.
+        """
+        if self.config.minutes is None or len(times) <= WARM_STEPS or (self.plan is not None and self.step % 20):
             return
-        done = self.step - begin - WARM_STEPS
-        left = self.config.minutes * 60 - self.seconds
-        if done < 1 or (self.plan is not None and self.step % 20):
-            return
-        affordable = int(self.ranks.broadcast(max(0.0, 0.97 * left) * done / max(elapsed, 1e-9)))
+        left = 0.97 * (self.config.minutes * 60 - self.seconds)
+        counted = times[WARM_STEPS:]
+        typical = statistics.median(counted) if self.plan is None else statistics.fmean(counted)
+        affordable = int(self.ranks.broadcast(max(0.0, left) / max(typical, 1e-9)))
         if self.plan is None:
-            if self.ranks.broadcast(float(done >= MEASURE_STEPS or elapsed > MEASURE_SECONDS or affordable < 1)):
+            measured = len(counted) >= MEASURE_STEPS or sum(counted) > MEASURE_SECONDS or affordable < 1
+            if self.ranks.broadcast(float(measured)):
                 self.plan = Plan.of(self.step + max(affordable, 1))
                 bar.total = self.plan.steps
         else:
