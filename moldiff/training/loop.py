@@ -247,8 +247,8 @@ class Trainer:
     def _budget(self, times: list[float], bar: Any) -> None:
         """Fix the plan once the speed is known, and start the decay early if the time runs short.
 
-        The speed is measured by the median step, so that a pause of the machine does not decide the run; the mean of the
-        steps since, pauses and checks included, tells whether the time runs short.
+        The speed is measured by the median step, so that a pause of the machine does not decide the run; the mean of
+        the steps since, pauses and checks included, tells whether the time runs short.
         """
         if self.config.minutes is None or len(times) <= WARM_STEPS or (self.plan is not None and self.step % 20):
             return
