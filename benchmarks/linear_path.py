@@ -1,7 +1,8 @@
 """A linear (flow-matching) path for positions, to be compared with the preconditioned variance-exploding one.
 
 x_t = (1 - tau) x_0 + tau s_data eps, with tau = s / (1 + s) so that the ratio of noise to data at a clock is that of
-`GaussianProcess`. The network predicts clean positions directly, the loss is their squared error, there is no churn.
+`GaussianProcess`. The network displaces the input by up to s_data to the clean positions, whatever the noise; the loss is
+their squared error, and there is no churn.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ class LinearProcess:
         return s / (1 + s)
 
     def preconditioning(self, state: State, clocks: Clocks) -> Preconditioning:
-        """Inputs of unit size, outputs are clean positions in units of s_data."""
+        """Inputs of unit size; clean positions are the input plus s_data times the displacement.
+
+        Without the input in the sum the trunk, whose outputs are sums of directions, would have to draw every place anew:
+        that was tried first, and gave no valid molecule at all after five minutes.
+        """
         deviation = self.exploding.deviation(state)
         given = clocks.is_given("positions", state).unsqueeze(-1)
-        skip = torch.where(given, 1.0, 0.0)
+        skip = torch.ones_like(given, dtype=deviation.dtype)
         return Preconditioning(1 / deviation, skip, torch.where(given, 0.0, deviation.expand_as(skip)))
 
     def prior(self, state: State, clocks: Clocks, *, generator: torch.Generator) -> Tensor:
