@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moldiff.config import CategoricalConfig, SamplerConfig
+from moldiff.diffusion.schedule import hidden_share, log_linear, log_linear_clock, time_grid
+
+
+@given(steps=st.integers(1, 300), density=st.floats(0, 2.7))
+@settings(max_examples=60, deadline=None)
+def test_grid_falls_from_one_to_zero(steps: int, density: float) -> None:
+    grid = time_grid(steps, density)
+    assert grid.shape == (steps + 1,) and grid.dtype == torch.float64
+    assert grid[0] == 1 and grid[-1] == 0
+    assert (grid.diff() < 0).all()
+    assert torch.allclose(grid + grid.flip(0), torch.ones_like(grid), atol=1e-12)  # symmetric about the middle
+
+
+def test_density_is_that_of_the_formula() -> None:
+    assert torch.allclose(time_grid(10, 0.0), torch.linspace(1, 0, 11, dtype=torch.float64))
+    u = torch.linspace(1, 0, 51, dtype=torch.float64)
+    expected = -u + 2 * (2 / math.pi) * torch.asin(u.sqrt())
+    assert torch.allclose(time_grid(50, 2.0), expected, atol=1e-12)
+    middle = -time_grid(1000, 2.0).diff()[500] * 1000
+    assert float(middle) == pytest.approx(4 / math.pi - 1, rel=1e-3)  # about four times as dense as a uniform grid
+
+
+def test_bad_grids_are_refused() -> None:
+    with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
+        time_grid(0)
+    for density in (-0.1, 2.76):
+        with pytest.raises(ValueError, match=f"not {density}: 2 is the default"):
+            time_grid(10, density)
+
+
+def test_no_step_of_fifty_unmasks_more_than_seven_per_cent() -> None:
+    window, grid = CategoricalConfig(), time_grid(50, SamplerConfig().density)
+    share = hidden_share(grid, window.begin, window.end)
+    assert share[0] == 1 and share[-1] == 0
+    assert float(-share.diff().min()) < 0.07
+
+
+@given(st.floats(0.001, 1.0))
+def test_log_linear_and_its_inverse(t: float) -> None:
+    time = torch.tensor(t, dtype=torch.float64)
+    level = log_linear(time, 0.001, 80.0)
+    assert float(log_linear_clock(level, 0.001, 80.0)) == pytest.approx(t, abs=1e-9)
+    assert float(level) == pytest.approx(0.001 * (80.0 / 0.001) ** t, rel=1e-9)
+
+
+def test_log_linear_ends() -> None:
+    level = log_linear(torch.tensor([0.0, 1e-12, 1.0]), 0.001, 80.0)
+    assert level[0] == 0  # data has no noise at all
+    assert torch.allclose(level[1:], torch.tensor([0.001, 80.0]), rtol=1e-5)
+    beyond = log_linear_clock(torch.tensor([1e-9, 1e9]), 0.001, 80.0)
+    assert beyond.tolist() == [0.0, 1.0]
+
+
+def test_hidden_share() -> None:
+    share = hidden_share(torch.tensor([0.0, 0.25, 0.475, 0.7, 1.0]), 0.25, 0.7)
+    assert torch.allclose(share, torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
