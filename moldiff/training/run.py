@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from moldiff.config import (
     PRESETS,
@@ -158,23 +159,53 @@ def train(
     model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
     initial = None
     if init_from is not None:
-        network, stored = load(find_weights(init_from))
-        if stored.network != model.network:
-            raise ValueError(
-                f"{init_from} cannot start this run: its network is {stored.network}, "
-                f"--size {config.size} is {model.network}; choose the size it was trained with"
-            )
-        for field, symbols in model.alphabets.items():
-            unknown = [symbol for symbol in symbols if symbol not in stored.alphabets.get(field, ())]
-            if unknown:
-                raise ValueError(
-                    f"{init_from} cannot start this run: it knows no {field} {', '.join(unknown)}, only "
-                    f"{', '.join(stored.alphabets.get(field, ()))}; leave those molecules out, or start without it"
-                )
-        initial = network.state_dict()
-        # the network's columns and symbols are those of its own data
-        model = dataclasses.replace(model, alphabets=stored.alphabets, properties=stored.properties, facts=stored.facts)
-    trainer = Trainer(
-        archive.subset("train"), model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks()
-    )
+        model, initial = start_from(init_from, model)
+    archive = align_properties(archive.subset("train"), [p.name for p in model.properties])
+    trainer = Trainer(archive, model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks())
     return trainer.fit(progress=progress)
+
+
+def start_from(init_from: str | os.PathLike[str], model: ModelConfig) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """The configuration and tensors of a run that starts from trained weights.
+
+    Alphabets, properties and processes are those of the weights; the name of the data and its sizes are the new ones.
+
+    Args:
+        init_from: a shipped model's name, a weights file or a run folder.
+        model: configuration that the data alone would give.
+
+    Raises:
+        ValueError: if the data hold symbols that the weights do not know, or the size differs.
+    """
+    path = Path(init_from)
+    if not path.exists():
+        path = PRETRAINED / str(init_from)
+    network, stored = load(path / "model.safetensors" if path.is_dir() else path)
+    if stored.network != model.network:
+        raise ValueError(
+            f"{init_from} cannot start this run: its network is {stored.network}, --size asks for {model.network}"
+        )
+    for name, symbols in model.alphabets.items():
+        new = [symbol for symbol in symbols if symbol not in stored.alphabets[name]]
+        if new:
+            raise ValueError(
+                f"{init_from} cannot start this run: it does not know the {name} {', '.join(new)} of the data; "
+                "leave those molecules out, or train without --init-from"
+            )
+    tensors = dict(network.state_dict())
+    return dataclasses.replace(stored, data=model.data, sizes=model.sizes), tensors
+
+
+def align_properties(archive: Archive, names: list[str]) -> Archive:
+    """An archive with exactly the property columns of a model, in its order; unknown values are NaN."""
+    have = archive.property_names.tolist()
+    if have == names:
+        return archive
+    columns = [archive.column(name) if name in have else np.full(len(archive), np.nan) for name in names]
+    units = [archive.property_units.tolist()[have.index(name)] if name in have else "" for name in names]
+    return dataclasses.replace(
+        archive,
+        properties=np.stack(columns, 1).astype(np.float32) if columns else np.zeros((len(archive), 0), np.float32),
+        property_names=np.array(names, dtype=np.str_),
+        property_units=np.array(units, dtype=np.str_),
+    )
