@@ -1,8 +1,8 @@
 """A linear (flow-matching) path for positions, to be compared with the preconditioned variance-exploding one.
 
 x_t = (1 - tau) x_0 + tau s_data eps, with tau = s / (1 + s) so that the ratio of noise to data at a clock is that of
-`GaussianProcess`. The network displaces the input by up to s_data to the clean positions, whatever the noise; the loss is
-their squared error, and there is no churn.
+`GaussianProcess`. The network displaces the input by multiples of s_data to the clean positions, whatever the noise;
+the loss is their squared error, and there is no churn.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class LinearProcess:
     def preconditioning(self, state: State, clocks: Clocks) -> Preconditioning:
         """Inputs of unit size; clean positions are the input plus s_data times the displacement.
 
-        Without the input in the sum the trunk, whose outputs are sums of directions, would have to draw every place anew:
-        that was tried first, and gave no valid molecule at all after five minutes.
+        Without the input in the sum the trunk, whose outputs are sums of directions, would have to draw every place
+        anew: that was tried first, and gave no valid molecule at all after five minutes.
         """
         deviation = self.exploding.deviation(state)
         given = clocks.is_given("positions", state).unsqueeze(-1)
