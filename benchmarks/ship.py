@@ -38,7 +38,7 @@ column is the same on as many test molecules):
 |---|---|---|---|---|
 {rows}
 
-Definitions: `moldiff/molecules/validity.py`, `moldiff/molecules/summary.py`. Novel: not among the training SMILES.
+Definitions: `moldiff/molecules/validity.py` and `summary.py` beside it. Novel: not among the training SMILES.
 
 **Limits.** Molecules with other elements, charges beyond -1 to 1 or more than {largest} atoms are outside what it knows.
 Samples are candidates: valid and locally relaxed does not mean stable, synthesisable or safe.

@@ -156,9 +156,12 @@ def train(
             raise ValueError("a new run needs settings: pass config=TrainConfig(minutes=...) or TrainConfig(steps=...)")
         config = stored_config(out)
     archive, name = (data, "archive") if isinstance(data, Archive) else open_archive(data)
-    model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
     initial = None
-    if init_from is not None:
+    if resume:
+        model = from_dict(ModelConfig, read_header(Path(out))["model"])
+    else:
+        model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
+    if init_from is not None and not resume:
         model, initial = start_from(init_from, model)
     archive = align_properties(archive.subset("train"), [p.name for p in model.properties])
     trainer = Trainer(archive, model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks())
