@@ -1,15 +1,18 @@
 """Equal-time comparisons of recipes before a long run: path, size of the trunk, bond symbols.
 
-    python benchmarks/recipe.py --data qm9 --minutes 5 --samples 500 --out runs/recipe
+    python benchmarks/recipe.py --data qm9 --steps 800 --samples 500 --out runs/recipe
 
-Every variant trains for the same wall-clock time on the same machine, then samples the same number of molecules;
-results go to benchmarks/results/recipe.json.
+Variants of one network size cost the same a step, so equal time is an equal number of steps; this holds also on a machine
+that others slow down while one of them runs. A larger network gets fewer steps, by the ratio of the median step times of
+both, measured in turns in one process. Results go to benchmarks/results/recipe.json; runs that are there are not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import statistics
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from common import median_interval, provenance, write_json
 from linear_path import LinearProcess
 
 from moldiff.config import ModelConfig, SamplerConfig, TrainConfig
+from moldiff.data.archive import Archive
 from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
@@ -80,33 +84,56 @@ def judge(folder: Path, *, linear: bool, sampler: SamplerConfig, samples: int, s
     return {"sampler": dataclasses.asdict(sampler), **rates, "mmff_drop": median_interval(drops), "facts": model.facts}
 
 
+def step_ratio(archive: Archive, name: str, size: str, *, out: Path, rounds: int = 12) -> float:
+    """How many times longer a step of a network size takes than one of size "s"; medians of steps in turns."""
+    trainers, times = {}, {}
+    for each in ("s", size):
+        config = TrainConfig(steps=10**6, size=each, check_every=0)
+        model = describe_model(archive, data=name, size=each)
+        trainers[each], times[each] = Trainer(archive, model, config=config, out=out / f"speed-{each}"), []
+    for number in range(rounds):
+        for each, trainer in trainers.items():
+            start = time.perf_counter()
+            trainer.update()
+            if number >= 2:
+                times[each].append(time.perf_counter() - start)
+    return statistics.median(times[size]) / statistics.median(times["s"])
+
+
 def main() -> None:
     """Train and judge every variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="qm9")
-    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--steps", type=int, default=800, help="steps of size s")
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/recipe"))
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     args = parser.parse_args()
     archive, name = open_archive(args.data)
+    train = archive.subset("train")
     results: dict[str, Any] = {}
+    ratios = {"s": 1.0}
     for variant in args.variants:
         settings = dict(VARIANTS[variant])
         linear = settings.pop("linear", False)
-        config = TrainConfig(minutes=args.minutes, seed=args.seed, check_every=0, **settings)
+        size = settings.get("size", "s")
+        if size not in ratios:
+            ratios[size] = step_ratio(train, name, size, out=args.out)
+        config = TrainConfig(steps=round(args.steps / ratios[size]), seed=args.seed, check_every=0, **settings)
         model = describe_model(archive, data=name, size=config.size)
         folder = args.out / variant
         if not (folder / "model.safetensors").exists():
             process = process_of(model, linear=linear, sampler=None)
-            Trainer(archive.subset("train"), model, config=config, out=folder, process=process).fit()
+            Trainer(train, model, config=config, out=folder, process=process).fit()
         results[variant] = [
             judge(folder, linear=linear, sampler=grid, samples=args.samples, seed=args.seed)
             for grid in GRIDS["linear" if linear else "exploding"]
         ]
         print(variant, results[variant], flush=True)
-        write_json("recipe", {"meta": provenance(args.seed), "minutes": args.minutes, "results": results})
+        write_json(
+            "recipe", {"meta": provenance(args.seed), "steps": args.steps, "step_ratios": ratios, "results": results}
+        )
 
 
 if __name__ == "__main__":

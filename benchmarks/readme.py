@@ -1,0 +1,133 @@
+"""Write the result tables of README.md from benchmarks/results, between its markers.
+
+python benchmarks/readme.py            # writes
+python benchmarks/readme.py --check    # exits with 1 if README.md differs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- results: written by benchmarks/readme.py -->", "<!-- end of results -->"
+
+RATES = {
+    "valid_connected": "valid and connected",
+    "molecule_stable": "molecule stable",
+    "atom_stable": "atom stable",
+    "unique": "unique, of valid",
+    "novel": "novel, of unique",
+}
+
+
+def read(name: str) -> dict[str, Any] | None:
+    """A result, or None if it was not measured."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def share(rate: dict[str, float]) -> str:
+    """Value with its interval, per cent."""
+    return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f})"
+
+
+def quality(content: dict[str, Any]) -> list[str]:
+    """Rates by number of steps, beside real molecules."""
+    results, floor, facts = content["results"], content["floor"], content["model"]["facts"]
+    steps = list(results)
+    drawn = ", ".join(f"{results[s]['drawn']} at {s} steps" for s in steps)
+    lines = [
+        f"Shipped weights `qm9` after {int(facts['passes']):,} molecule passes ({facts['hours']} h on "
+        f"{facts['hardware']}); structures drawn: {drawn}; nothing filtered; 95 % intervals in brackets. Real molecules are "
+        "test molecules taken through the same code.",
+        "",
+        "| | " + " | ".join(f"{s} steps" for s in steps) + " | real molecules |",
+        "|---|" + "---|" * (len(steps) + 1),
+    ]
+    for name, label in RATES.items():
+        cells = [share(results[s]["metrics"][name]) for s in steps]
+        lines.append(f"| {label}, % | " + " | ".join(cells) + f" | {100 * floor[name]['value']:.1f} |")
+
+    def drop(rate: dict[str, float]) -> str:
+        return f"{rate['value']:.1f} ({rate['low']:.1f}-{rate['high']:.1f})"
+
+    cells = [drop(results[s]["metrics"]["mmff_drop"]) for s in steps]
+    lines.append("| MMFF94 energy drop, median, kcal/mol | " + " | ".join(cells) + f" | {drop(floor['mmff_drop'])} |")
+    return lines
+
+
+def speed(content: dict[str, Any]) -> list[str]:
+    """Times of sampling."""
+    hardware = content["meta"]["hardware"]
+    first = sorted(content["first_ten_seconds"])
+    lines = [
+        "",
+        f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, a shared and "
+        f"noisy machine: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process (median of "
+        f"{len(first)}); "
+        + "; ".join(
+            f"{entry['molecules']} molecules at {steps} steps in {entry['median']:.0f} s, warm (median of "
+            f"{len(entry['seconds'])})"
+            for steps, entry in content["sampling"].items()
+        )
+        + f"; peak memory {content['peak_memory_mb'] / 1024:.1f} GiB.",
+    ]
+    return lines
+
+
+def recipe(content: dict[str, Any]) -> list[str]:
+    """The equal-time comparison."""
+    lines = [
+        "",
+        f"Recipes compared at equal time before the long run (`benchmarks/recipe.py`, {content['steps']} steps of size s):",
+        "",
+        "| recipe | time grid | passes | valid and connected, % | MMFF94 drop, kcal/mol |",
+        "|---|---|---|---|---|",
+    ]
+    for name, entries in content["results"].items():
+        for entry in entries:
+            drop = entry["mmff_drop"]
+            median = "-" if drop["n"] == 0 else f"{drop['value']:.1f} ({drop['low']:.1f}-{drop['high']:.1f})"
+            lines.append(
+                f"| {name} | density {entry['sampler']['density']:g} | {int(entry['facts']['passes']):,} "
+                f"| {share(entry['valid_connected'])} | {median} |"
+            )
+    return lines
+
+
+def tables() -> str:
+    """All tables for which there are results."""
+    lines: list[str] = []
+    for name, write in (("quality-qm9", quality), ("speed", speed), ("recipe", recipe)):
+        content = read(name)
+        if content is not None:
+            lines += write(content)
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    path = ROOT / "README.md"
+    text = path.read_text()
+    if BEGIN not in text or END not in text:
+        print(f"README.md lacks the markers {BEGIN!r} and {END!r}", file=sys.stderr)
+        return 1
+    head, rest = text.split(BEGIN, 1)
+    _, tail = rest.split(END, 1)
+    fresh = f"{head}{BEGIN}\n\n{tables()}\n\n{END}{tail}"
+    if args.check:
+        return int(fresh != text)
+    path.write_text(fresh)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
