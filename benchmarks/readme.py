@@ -43,8 +43,8 @@ def quality(content: dict[str, Any]) -> list[str]:
     drawn = ", ".join(f"{results[s]['drawn']} at {s} steps" for s in steps)
     lines = [
         f"Shipped weights `qm9` after {int(facts['passes']):,} molecule passes ({facts['hours']} h on "
-        f"{facts['hardware']}); structures drawn: {drawn}; nothing filtered; 95 % intervals in brackets. Real molecules are "
-        "test molecules taken through the same code.",
+        f"{facts['hardware']}); structures drawn: {drawn}; nothing filtered; 95 % intervals in brackets. "
+        "Real molecules are test molecules taken through the same code.",
         "",
         "| | " + " | ".join(f"{s} steps" for s in steps) + " | real molecules |",
         "|---|" + "---|" * (len(steps) + 1),
@@ -67,8 +67,8 @@ def speed(content: dict[str, Any]) -> list[str]:
     first = sorted(content["first_ten_seconds"])
     lines = [
         "",
-        f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, a shared and "
-        f"noisy machine: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process (median of "
+        f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, a shared "
+        f"and noisy machine: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process (median of "
         f"{len(first)}); "
         + "; ".join(
             f"{entry['molecules']} molecules at {steps} steps in {entry['median']:.0f} s, warm (median of "
@@ -84,7 +84,7 @@ def recipe(content: dict[str, Any]) -> list[str]:
     """The equal-time comparison."""
     lines = [
         "",
-        f"Recipes compared at equal time before the long run (`benchmarks/recipe.py`, {content['steps']} steps of size s):",
+        f"Recipes compared at equal time (`benchmarks/recipe.py`, {content['steps']} steps of size s):",
         "",
         "| recipe | time grid | passes | valid and connected, % | MMFF94 drop, kcal/mol |",
         "|---|---|---|---|---|",

@@ -2,9 +2,10 @@
 
     python benchmarks/recipe.py --data qm9 --steps 800 --samples 500 --out runs/recipe
 
-Variants of one network size cost the same a step, so equal time is an equal number of steps; this holds also on a machine
-that others slow down while one of them runs. A larger network gets fewer steps, by the ratio of the median step times of
-both, measured in turns in one process. Results go to benchmarks/results/recipe.json; runs that are there are not repeated.
+Variants of one network size cost the same a step, so equal time is an equal number of steps; this holds also on a
+machine that others slow down while one of them runs. A larger network gets fewer steps, by the ratio of the median step
+times of both, measured in turns in one process. Results go to benchmarks/results/recipe.json; runs that are there are
+not repeated.
 """
 
 from __future__ import annotations

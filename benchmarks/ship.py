@@ -40,8 +40,8 @@ column is the same on as many test molecules):
 
 Definitions: `moldiff/molecules/validity.py` and `summary.py` beside it. Novel: not among the training SMILES.
 
-**Limits.** Molecules with other elements, charges beyond -1 to 1 or more than {largest} atoms are outside what it knows.
-Samples are candidates: valid and locally relaxed does not mean stable, synthesisable or safe.
+**Limits.** It knows no other elements, no charges beyond -1 to 1 and nothing larger than {largest} atoms. Samples are
+candidates: valid and locally relaxed does not mean stable, synthesisable or safe.
 """
 
 ROWS = {
