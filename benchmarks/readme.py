@@ -67,8 +67,8 @@ def speed(content: dict[str, Any]) -> list[str]:
     first = sorted(content["first_ten_seconds"])
     lines = [
         "",
-        f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, a shared "
-        f"and noisy machine: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process (median of "
+        f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, shared "
+        f"and noisy: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process (median of "
         f"{len(first)}); "
         + "; ".join(
             f"{entry['molecules']} molecules at {steps} steps in {entry['median']:.0f} s, warm (median of "

@@ -70,19 +70,19 @@ def summary(
     valid = [v for v in verdicts if v.valid]
     distinct = {canonical_smiles(v.mol) for v in valid if v.mol is not None}
     table = {
-        "valid": _rate(len(valid), total),
-        "connected": _rate(sum(v.connected for v in verdicts), total),
-        "valid_connected": _rate(sum(v.valid_connected for v in verdicts), total),
-        "valid_connected_published": _rate(sum(v.published_valid for v in verdicts), total),
-        "molecule_stable": _rate(sum(v.molecule_stable for v in verdicts), total),
-        "atom_stable": _atom_rate(verdicts, rng if rng is not None else np.random.default_rng(0)),
-        "unique": _rate(len(distinct), len(valid)),
-        "vu": _rate(len(distinct), total),
+        "valid": rate(len(valid), total),
+        "connected": rate(sum(v.connected for v in verdicts), total),
+        "valid_connected": rate(sum(v.valid_connected for v in verdicts), total),
+        "valid_connected_published": rate(sum(v.published_valid for v in verdicts), total),
+        "molecule_stable": rate(sum(v.molecule_stable for v in verdicts), total),
+        "atom_stable": atom_rate([v.atoms_stable for v in verdicts], [v.atoms for v in verdicts], rng=rng),
+        "unique": rate(len(distinct), len(valid)),
+        "vu": rate(len(distinct), total),
     }
     if training_smiles is not None:
         unseen = len(distinct - set(training_smiles))
-        table["novel"] = _rate(unseen, len(distinct))
-        table["vun"] = _rate(unseen, total)
+        table["novel"] = rate(unseen, len(distinct))
+        table["vun"] = rate(unseen, total)
     return table
 
 
@@ -92,21 +92,39 @@ def reasons(verdicts: Sequence[Verdict]) -> dict[str, int]:
     return {reason: counts[reason] for reason in REASONS if counts[reason]}
 
 
-def _rate(n: int, of: int) -> dict[str, float]:
+def rate(n: int, of: int) -> dict[str, float]:
+    """One row of a table: ``{"value", "low", "high", "n", "of"}`` of n / of with Wilson's interval, NaN of nothing.
+
+    Raises:
+        ValueError: n outside 0-of.
+    """
     low, high = wilson(n, of)
     return {"value": n / of if of else math.nan, "low": low, "high": high, "n": n, "of": of}
 
 
-def _atom_rate(verdicts: Sequence[Verdict], rng: np.random.Generator) -> dict[str, float]:
-    """Stable atoms of all atoms, with the bootstrap interval over molecules."""
-    stable = np.array([v.atoms_stable for v in verdicts], dtype=np.int64)
-    atoms = np.array([v.atoms for v in verdicts], dtype=np.int64)
-    n, of = int(stable.sum()), int(atoms.sum())
-    rate = _rate(n, of)
-    if of and len(verdicts) > 1:
+def atom_rate(
+    stable: Sequence[int], atoms: Sequence[int], *, rng: np.random.Generator | None = None
+) -> dict[str, float]:
+    """Stable atoms of all atoms, as `rate` gives it, but with a bootstrap interval over molecules.
+
+    Args:
+        stable: stable atoms of each molecule.
+        atoms: atoms of each molecule.
+        rng: for the resampling; by default a fixed seed.
+
+    Raises:
+        ValueError: lists of different lengths, or more stable atoms than atoms.
+    """
+    if len(stable) != len(atoms):
+        raise ValueError(f"{len(stable)} counts of stable atoms for {len(atoms)} molecules; give one for each")
+    some, every = np.array(stable, dtype=np.int64), np.array(atoms, dtype=np.int64)
+    n, of = int(some.sum()), int(every.sum())
+    row = rate(n, of)
+    if of and len(some) > 1:
+        rng = rng if rng is not None else np.random.default_rng(0)
         values = []
         for _ in range(_RESAMPLES):
-            drawn = rng.integers(0, len(stable), len(stable))
-            values.append(stable[drawn].sum() / max(1, atoms[drawn].sum()))
-        rate["low"], rate["high"] = (float(q) for q in np.quantile(values, (0.025, 0.975)))
-    return rate
+            drawn = rng.integers(0, len(some), len(some))
+            values.append(some[drawn].sum() / max(1, every[drawn].sum()))
+        row["low"], row["high"] = (float(q) for q in np.quantile(values, (0.025, 0.975)))
+    return row
