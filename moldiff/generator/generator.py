@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: With ``fill`` at most this many times the number asked for are drawn.
 FILL_LIMIT = 20
+#: Largest size of the first batch of a sample.
+FIRST_BATCH = 16
 
 
 class Drawn(NamedTuple):
@@ -130,14 +132,16 @@ class Generator:
         sizes = self._sizes(n, mix(seed, round_), n_atoms)
         parts = sizes.argsort(stable=True).split(batch_size)
         generator = torch.Generator().manual_seed(mix(seed, round_, 1))
+        parts = [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
+        # a small first batch shows something early
+        parts[:1] = [part for part in (parts[0][:FIRST_BATCH], parts[0][FIRST_BATCH:]) if len(part)]
         model = denoiser(self.network, process)
 
         def advance(step: Step) -> None:
             if bar is not None:
                 bar.update(len(step.state) / config.steps)
 
-        for index in torch.randperm(len(parts), generator=generator).tolist():
-            rows = parts[index]
+        for index, rows in enumerate(parts):
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, index))
             blank = blank_state(sizes[rows]).to(self.device)
             with self._autocast():
