@@ -4,8 +4,9 @@ Bonds are read from a table of typical lengths in picometre: a pair nearer than 
 nearer than the double-bond length + 5 doubly, nearer than the triple-bond length + 3 triply. An atom is **stable** when
 its orders add up to the valence of its element (H 1, C 4, N 3, O 2, F 1; no charges exist here), a molecule when all
 its atoms are. A molecule is **valid** when RDKit sanitises the whole graph; implicit hydrogens may fill open valences,
-so this is a lenient rule. Then the SMILES of its largest fragment, explicit hydrogens written, stands for it in **unique**
-(distinct of valid) and **novel** (unseen of distinct), against training SMILES that were made through the same table.
+so this is a lenient rule. Then the SMILES of its largest fragment, explicit hydrogens written, stands for it in
+**unique** (distinct of valid) and **novel** (unseen of distinct), against training SMILES that were made through the
+same table.
 
 Two tables, as in the authors' program: "qm9" knows H, C, N, O and F. "geom" knows sixteen elements; a pair without an
 entry is not bonded, and for validity and SMILES every bond is drawn single, for stability with its order.
