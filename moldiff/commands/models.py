@@ -1,0 +1,28 @@
+"""`moldiff models`: what is in the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moldiff.commands.options import DONE, say
+
+
+@dataclass(frozen=True)
+class Models:
+    """List the weights in the package with their size, data and headline numbers.
+
+    Example: moldiff models
+    """
+
+    def run(self) -> int:
+        """Print the list."""
+        from moldiff.generator import shipped
+
+        found = shipped()
+        if not found:
+            say("no weights are in this installation; train some with `moldiff train`")
+        for model in found:
+            size = f"{model.parameters / 1e6:.1f} M parameters, {model.megabytes:.1f} MB"
+            print(f"{model.name:12}{size}, trained on {model.data}")
+            print(f"{'':12}{model.headline}")
+        return DONE

@@ -1,0 +1,24 @@
+"""What the commands share: kinds of options, exit codes, lines for the user."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+#: Exit codes.
+DONE, NOTHING_MADE, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+
+# options without a default of their own: the help says in words what happens then
+Whole = Annotated[int | None, arg(metavar="INT", help_behavior_hint="")]
+Number = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
+Flag = Annotated[bool, arg(help_behavior_hint="")]
+Where = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
+Text = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
+
+
+def say(text: str) -> None:
+    """A line for the user on stderr, where it disturbs no output."""
+    print(f"moldiff: {text}", file=sys.stderr)
