@@ -57,9 +57,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if argv is None else argv)
     if given == ["--version"]:
-        from moldiff import __version__
+        from importlib.metadata import version
 
-        print(f"moldiff {__version__}")
+        print(f"moldiff {version('moldiff')}")
         return DONE
     command = parse(given)
     try:

@@ -155,60 +155,42 @@ def train(
         if not resume:
             raise ValueError("a new run needs settings: pass config=TrainConfig(minutes=...) or TrainConfig(steps=...)")
         config = stored_config(out)
+    start = find_weights(init_from) if init_from is not None and not resume else None
     archive, name = (data, "archive") if isinstance(data, Archive) else open_archive(data)
     initial = None
-    if resume:
-        model = from_dict(ModelConfig, read_header(Path(out))["model"])
-    else:
-        model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
-    if init_from is not None and not resume:
-        model, initial = start_from(init_from, model)
-    archive = align_properties(archive.subset("train"), [p.name for p in model.properties])
-    trainer = Trainer(archive, model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks())
+    # a resumed run keeps its own description: this one only tells whether the data are the same
+    model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
+    if start is not None:
+        model, initial = start_from(start, model)
+    trainer = Trainer(
+        archive.subset("train"), model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks()
+    )
     return trainer.fit(progress=progress)
 
 
-def start_from(init_from: str | os.PathLike[str], model: ModelConfig) -> tuple[ModelConfig, dict[str, Tensor]]:
+def start_from(path: Path, model: ModelConfig) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and tensors of a run that starts from trained weights.
 
     Alphabets, properties and processes are those of the weights; the name of the data and its sizes are the new ones.
 
     Args:
-        init_from: a shipped model's name, a weights file or a run folder.
+        path: the weights file.
         model: configuration that the data alone would give.
 
     Raises:
         ValueError: if the data hold symbols that the weights do not know, or the size differs.
     """
-    path = Path(init_from)
-    if not path.exists():
-        path = PRETRAINED / str(init_from)
-    network, stored = load(path / "model.safetensors" if path.is_dir() else path)
+    network, stored = load(path)
     if stored.network != model.network:
         raise ValueError(
-            f"{init_from} cannot start this run: its network is {stored.network}, --size asks for {model.network}"
+            f"{path} cannot start this run: its network is {stored.network}, --size asks for {model.network}"
         )
     for name, symbols in model.alphabets.items():
         new = [symbol for symbol in symbols if symbol not in stored.alphabets[name]]
         if new:
             raise ValueError(
-                f"{init_from} cannot start this run: it does not know the {name} {', '.join(new)} of the data; "
+                f"{path} cannot start this run: it does not know the {name} {', '.join(new)} of the data; "
                 "leave those molecules out, or train without --init-from"
             )
     tensors = dict(network.state_dict())
     return dataclasses.replace(stored, data=model.data, sizes=model.sizes), tensors
-
-
-def align_properties(archive: Archive, names: list[str]) -> Archive:
-    """An archive with exactly the property columns of a model, in its order; unknown values are NaN."""
-    have = archive.property_names.tolist()
-    if have == names:
-        return archive
-    columns = [archive.column(name) if name in have else np.full(len(archive), np.nan) for name in names]
-    units = [archive.property_units.tolist()[have.index(name)] if name in have else "" for name in names]
-    return dataclasses.replace(
-        archive,
-        properties=np.stack(columns, 1).astype(np.float32) if columns else np.zeros((len(archive), 0), np.float32),
-        property_names=np.array(names, dtype=np.str_),
-        property_units=np.array(units, dtype=np.str_),
-    )
