@@ -2,8 +2,8 @@
 
 It holds, in a few megabytes: the SMILES of the training and the test set; the training SMILES as the EDM protocol reads
 them; the distributions of 10,000 training molecules (`moldiff.data.profile.Profile`); 10,000 test molecules with
-geometry, which are judged by the same code as samples and so give the floor of every number; and the heavy atoms of every training
-molecule to 0.02 angstrom, to tell copies from new conformations.
+geometry, which are judged by the same code as samples and so give the floor of every number; and the heavy atoms of
+every training molecule to 0.02 angstrom, to tell copies from new conformations.
 
 SMILES are stored as text, not as hashes: another RDKit version may write the same molecule in another way, so they are
 canonicalised again once a version and kept in the cache folder. A `Reference` can also be made of any archive.
@@ -37,7 +37,7 @@ FINE, COARSE = 1e-4, 0.02
 """Angstrom: grid of the kept test geometries, and of the heavy atoms of the training set."""
 
 Run = Callable[[str, Sequence[Any], str], list[Any]]
-"""``run(name, items, label)``: the function of `moldiff.data.profile` with this name on every item, None where it fails."""
+"""``run(name, items, label)``: that function of `moldiff.data.profile` on every item, None where it fails."""
 
 
 def run_here(name: str, items: Sequence[Any], label: str) -> list[Any]:
@@ -75,6 +75,10 @@ class Reference:
         """
         train, test = (frozenset(archive.subset(split).smiles.tolist()) for split in ("train", "test"))
         return Reference(data, train, test, Computed(archive, run))
+
+    def with_training(self, train: frozenset[str]) -> Reference:
+        """The same with other SMILES to be novel against."""
+        return Reference(self.data, train, self.test, self._parts)
 
     @staticmethod
     def build(path: str | os.PathLike[str], archive: Archive, *, data: str, run: Run = run_here) -> Path:

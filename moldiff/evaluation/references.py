@@ -1,0 +1,95 @@
+"""Find what to compare with: a shipped model's reference file, an archive, or a file of molecules."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moldiff.data.archive import Archive
+from moldiff.data.download import find_archive
+from moldiff.data.files import read_archive, read_molecules
+from moldiff.data.reference import Parts, Reference, Run
+from moldiff.evaluation.inputs import SMILES
+from moldiff.evaluation.workers import Workers
+
+__all__ = ["find", "spread"]
+
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+FILE = "reference.npz"
+
+
+def spread(workers: Workers) -> Run:
+    """Let worker processes compute the parts of a reference."""
+
+    def run(name: str, items: Any, label: str) -> list[Any]:
+        outcomes = workers.run(f"moldiff.data.profile:{name}", items, label=label)
+        return [outcome.result if outcome.status == "ok" else None for outcome in outcomes]
+
+    return run
+
+
+def find(what: Any, workers: Workers) -> tuple[Reference, list[str]]:
+    """The reference of a name or path, and notes on it.
+
+    Args:
+        what: a `Reference` or `Archive`; a shipped model ("qm9"), a folder with ``reference.npz``, a reference file, an
+            archive, the name of a prepared archive, or a file of molecules.
+        workers: who computes what an archive does not have ready.
+
+    Raises:
+        ValueError: none of these, listing the shipped names; or the file cannot be read.
+    """
+    if isinstance(what, Reference):
+        return what, []
+    if isinstance(what, Archive):
+        return Reference.of(what, data="archive", run=spread(workers)), []
+    text = os.path.expanduser(os.fspath(what))
+    shipped = {folder.name: folder / FILE for folder in PRETRAINED.glob("*") if (folder / FILE).is_file()}
+    if text in shipped:
+        return Reference.load(shipped[text]), []
+    path = Path(text)
+    if path.is_dir() and (path / FILE).is_file():
+        return Reference.load(path / FILE), []
+    if not path.is_file():
+        try:
+            path = find_archive(text)
+        except FileNotFoundError:
+            known = ", ".join(sorted(shipped)) or "none"
+            raise ValueError(
+                f"unknown reference {text!r}: shipped are {known}; or give an archive (.npz) or a file of molecules"
+            ) from None
+    if path.suffix.lower() == ".npz":
+        if _is_reference(path):
+            return Reference.load(path), []
+        return Reference.of(Archive.load(path), data=path.stem, run=spread(workers)), []
+    return _of_file(path, workers)
+
+
+def _is_reference(path: Path) -> bool:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return "train_smiles" in stored.files
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError):
+        return False
+
+
+def _of_file(path: Path, workers: Workers) -> tuple[Reference, list[str]]:
+    """A file has no split: a fifth of its molecules gives the floor, and new means in none of them."""
+    from moldiff.molecules.convert import canonical_smiles
+
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    if suffixes and suffixes[-1] in SMILES:
+        reading = read_molecules(path)
+        smiles = frozenset(canonical_smiles(mol) for mol in reading)
+        notes = [f"{path.name} has no geometry: it serves for novelty only, so there is no floor"]
+        return Reference(path.name, smiles, frozenset(), Parts()), notes
+    archive, reading = read_archive(path, fractions=(0.8, 0.0, 0.2))
+    split = Reference.of(archive, data=path.name, run=spread(workers))
+    notes = [f"{path.name} has no split: distances are from 4/5 of it, the floor is 1/5, novelty is against all of it"]
+    if reading.skipped:
+        notes.append(f"{len(reading.skipped)} of its entries could not be used")
+    return split.with_training(split.train | split.test), notes
