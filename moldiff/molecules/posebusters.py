@@ -1,0 +1,56 @@
+"""The plausibility tests of PoseBusters (Buttenschoen et al. 2024) for molecules without a protein (extra
+``posebusters``)."""
+
+import contextlib
+import io
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from rdkit import Chem, rdBase
+
+PASSED = "passed"
+"""Key of the conjunction of all tests."""
+
+
+def posebust(mols: Sequence[Chem.Mol | None]) -> list[dict[str, bool]]:
+    """Run the ``mol`` configuration: sanitisation, lengths, angles, clashes, flat rings and double bonds, strain.
+
+    Args:
+        mols: sanitised molecules with explicit hydrogens and a conformer; None stands for a failure.
+
+    Returns:
+        one dict a molecule: the flag of each test by PoseBusters' name (spaces become ``_``), and ``passed``, whether
+        all of them pass. None, and a molecule on which PoseBusters itself fails, is ``{"passed": False}``.
+
+    Raises:
+        ImportError: PoseBusters is not installed.
+    """
+    try:
+        from posebusters import PoseBusters
+    except ImportError as error:
+        raise ImportError(
+            f"these tests need PoseBusters ({error}); install it: pip install 'moldiff[posebusters]'"
+        ) from error
+    buster = PoseBusters(config="mol")
+    return [_bust(buster, mol) for mol in mols]
+
+
+def _bust(buster: Any, mol: Chem.Mol | None) -> dict[str, bool]:
+    if mol is None:
+        return {PASSED: False}
+    quiet = io.StringIO()
+    try:
+        with rdBase.BlockLogs(), warnings.catch_warnings(), contextlib.redirect_stderr(quiet):
+            warnings.simplefilter("ignore")
+            table = buster.bust([Chem.Mol(mol)], None, None, full_report=False)
+        row = table.iloc[0]
+        # A test that could not be run has no value: it did not pass.
+        flags = {str(name).lower().replace(" ", "_"): _flag(value) for name, value in row.items()}
+    except Exception:  # a third-party program on arbitrary input: its crash is the answer "no"
+        return {PASSED: False}
+    return {**flags, PASSED: bool(flags) and all(flags.values())}
+
+
+def _flag(value: Any) -> bool:
+    return bool(value is not None and value == value and value)
