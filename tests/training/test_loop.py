@@ -222,8 +222,8 @@ def test_minutes_fix_a_plan_once(trainer: Callable[..., Trainer], monkeypatch: p
     assert run.plan is None
     run.fit(progress=False)
     assert run.plan is not None
-    assert run.step == run.plan.steps > 15
-    assert run.seconds < 10  # asked for 3; the machine may be busy
+    assert run.step == run.plan.steps > loop.WARM_STEPS
+    assert run.seconds < 30  # asked for 3; the machine may be busy
     header = checkpoint.read_header(run.out)
     assert header["plan"] == to_dict(run.plan)
     again = trainer(resume=True, minutes=5)
