@@ -134,7 +134,8 @@ def test_the_seed_decides_everything(toy: Toy, process: JointProcess, clean: Cal
 
 def test_last_step_is_the_clean_guess(toy: Toy, process: JointProcess, clean: Callable[..., State]) -> None:
     seen: list[Step] = []
-    drawn = sample(toy, process, state=clean(SIZES), generator=seeded(), config=QUICK, callback=seen.append)
+    churning = replace(QUICK, churn_from=0.0, churn_to=100.0)  # at every level
+    drawn = sample(toy, process, state=clean(SIZES), generator=seeded(), config=churning, callback=seen.append)
     assert [step.number for step in seen] == list(range(12)) and seen[0].steps == 12
     assert seen[-1].state is drawn
     assert torch.allclose(drawn.positions, seen[-1].prediction.positions, atol=1e-6)
@@ -145,6 +146,7 @@ def test_last_step_is_the_clean_guess(toy: Toy, process: JointProcess, clean: Ca
     # the last step has no churn: its denoiser was asked at the time where the step before ended
     asked = toy.calls[-1][1].time("positions", drawn)
     assert torch.equal(asked, seen[-2].clocks.time("positions", drawn))
+    assert (toy.calls[-2][1].time("positions", drawn) > seen[-3].clocks.time("positions", drawn)).all()
 
 
 def test_callback_may_exchange_state_clocks_and_prediction(
