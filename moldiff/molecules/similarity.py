@@ -21,6 +21,20 @@ _BLOCK = 2000
 Key = TypeVar("Key")
 
 
+def strip(mol: Chem.Mol) -> Chem.Mol:
+    """A copy without hydrogens and without stereochemistry, which generated molecules need not have assigned.
+
+    The other functions here do it themselves; where several are called, stripping once beforehand saves time.
+
+    Args:
+        mol: a sanitised molecule; it is not changed.
+    """
+    flat = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(flat)
+    with rdBase.BlockLogs():
+        return Chem.RemoveHs(flat)
+
+
 def fingerprint(mol: Chem.Mol) -> np.ndarray:
     """Morgan fingerprint of radius 2 and 1024 bits, as MOSES uses it.
 
@@ -32,7 +46,7 @@ def fingerprint(mol: Chem.Mol) -> np.ndarray:
     """
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=_RADIUS, fpSize=BITS)
     bits = np.zeros(BITS, dtype=np.uint8)
-    DataStructs.ConvertToNumpyArray(generator.GetFingerprint(_bare(mol)), bits)
+    DataStructs.ConvertToNumpyArray(generator.GetFingerprint(strip(mol)), bits)
     return np.packbits(bits)
 
 
@@ -105,7 +119,7 @@ def fragments(mol: Chem.Mol) -> Counter[str]:
         mol: a sanitised molecule, with or without explicit hydrogens; it is not changed.
     """
     with rdBase.BlockLogs():
-        pieces = rdmolops.FragmentOnBRICSBonds(_bare(mol))
+        pieces = rdmolops.FragmentOnBRICSBonds(strip(mol))
     return Counter(Chem.MolToSmiles(pieces).split("."))
 
 
@@ -119,7 +133,7 @@ def scaffold(mol: Chem.Mol, *, min_rings: int = 2) -> str | None:
     Returns:
         the SMILES, or None where there is no such scaffold.
     """
-    core = MurckoScaffold.GetScaffoldForMol(_bare(mol))
+    core = MurckoScaffold.GetScaffoldForMol(strip(mol))
     if core.GetRingInfo().NumRings() < min_rings:
         return None
     return Chem.MolToSmiles(core) or None
@@ -131,14 +145,6 @@ def cosine(first: Mapping[Key, float], second: Mapping[Key, float]) -> float:
     if not length:
         return float("nan")
     return float(sum(n * second.get(key, 0) for key, n in first.items()) / length**0.5)
-
-
-def _bare(mol: Chem.Mol) -> Chem.Mol:
-    """Without hydrogens and without stereochemistry, which generated molecules need not have assigned."""
-    flat = Chem.Mol(mol)
-    Chem.RemoveStereochemistry(flat)
-    with rdBase.BlockLogs():
-        return Chem.RemoveHs(flat)
 
 
 def _checked(packed: np.ndarray) -> np.ndarray:

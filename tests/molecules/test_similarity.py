@@ -33,6 +33,12 @@ def test_hydrogens_and_stereo_do_not_matter():
     assert "@" not in "".join(similarity.fragments(mol))
 
 
+def test_strip_keeps_the_molecule():
+    mol = Chem.AddHs(Chem.MolFromSmiles("C[C@H](O)F"))
+    assert Chem.MolToSmiles(similarity.strip(mol)) == "CC(O)F"
+    assert mol.GetNumAtoms() == 9 and "@" in Chem.MolToSmiles(mol)
+
+
 def test_tanimoto_by_hand():
     first = np.stack([bits(0, 1, 2), bits(5)])
     second = np.stack([bits(1, 2, 3, 4), bits(0, 1, 2, 3)])

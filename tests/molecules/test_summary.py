@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rdkit import Chem
 
 from moldiff.molecules.convert import from_mol
-from moldiff.molecules.summary import reasons, summary, wilson
+from moldiff.molecules.summary import atom_rate, rate, reasons, summary, wilson
 from moldiff.molecules.validity import Verdict, check
 
 
@@ -60,10 +60,10 @@ def test_summary_counts():
         "novel": (2, 3),
         "vun": (2, 5),
     }
-    assert {name: (rate["n"], rate["of"]) for name, rate in table.items()} == expected
-    for rate in table.values():
-        assert rate["value"] == rate["n"] / rate["of"]
-        assert 0 <= rate["low"] <= rate["value"] <= rate["high"] <= 1
+    assert {name: (row["n"], row["of"]) for name, row in table.items()} == expected
+    for row in table.values():
+        assert row["value"] == row["n"] / row["of"]
+        assert 0 <= row["low"] <= row["value"] <= row["high"] <= 1
     assert reasons(verdicts) == {"ok": 3, "radical": 1, "disconnected": 1}
 
 
@@ -73,7 +73,7 @@ def test_without_training_smiles_nothing_is_novel_or_not():
 
 def test_nothing_to_count():
     table = summary([], [])
-    assert all(math.isnan(rate["value"]) and rate["of"] == 0 for rate in table.values())
+    assert all(math.isnan(row["value"]) and row["of"] == 0 for row in table.values())
     bad = summary([verdict("[CH3]")])
     assert bad["valid"]["value"] == 0
     assert math.isnan(bad["unique"]["value"])
@@ -81,9 +81,23 @@ def test_nothing_to_count():
 
 def test_atoms_of_one_molecule_are_not_independent():
     verdicts = [verdict("CCCC")] * 30 + [verdict("[CH]")] * 10
-    rate = summary(verdicts)["atom_stable"]
-    low, high = wilson(int(rate["n"]), int(rate["of"]))
-    assert rate["high"] - rate["low"] > 0
-    assert rate == summary(verdicts)["atom_stable"]
-    assert rate != summary(verdicts, rng=np.random.default_rng(9))["atom_stable"]
-    assert low < rate["value"] < high
+    row = summary(verdicts)["atom_stable"]
+    low, high = wilson(int(row["n"]), int(row["of"]))
+    assert row["high"] - row["low"] > 0
+    assert row == summary(verdicts)["atom_stable"]
+    assert row != summary(verdicts, rng=np.random.default_rng(9))["atom_stable"]
+    assert low < row["value"] < high
+
+
+def test_rows_by_hand():
+    assert rate(3, 4)["value"] == 0.75
+    assert (rate(3, 4)["low"], rate(3, 4)["high"]) == wilson(3, 4)
+    assert math.isnan(rate(0, 0)["value"])
+    with pytest.raises(ValueError, match="k = 5"):
+        rate(5, 4)
+    row = atom_rate([5, 0], [5, 15])
+    assert (row["n"], row["of"], row["value"]) == (5, 20, 0.25)
+    # two molecules: a draw has both, the whole one twice, or the broken one twice
+    assert (row["low"], row["high"]) == (0, 1)
+    with pytest.raises(ValueError, match="2 counts"):
+        atom_rate([1, 2], [3])
