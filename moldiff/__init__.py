@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moldiff.data.files import read, write
+    from moldiff.evaluation import evaluate
     from moldiff.generator import load
     from moldiff.pictures import view
     from moldiff.state import State
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["load", "train", "read", "write", "view", "State", "__version__"]
+__all__ = ["load", "train", "evaluate", "read", "write", "view", "State", "__version__"]
 
 # public name -> the module that holds it
 _HOMES = {
     "load": "moldiff.generator",
     "train": "moldiff.training",
+    "evaluate": "moldiff.evaluation",
     "read": "moldiff.data.files",
     "write": "moldiff.data.files",
     "view": "moldiff.pictures",

@@ -144,12 +144,15 @@ class _Run:
     xtb: int
     posebusters: bool
     seed: int
+    known: np.ndarray | None = None
 
     def judge(self, structures: Sequence[Structure], label: str) -> list[_Judged]:
         """Every structure on its own, in worker processes."""
         judged: list[_Judged | None] = [None] * len(structures)
         for embedded in (True, False):
             places = [i for i, s in enumerate(structures) if s.payload is not None and s.embedded is embedded]
+            if not places:
+                continue
             outcomes = self.workers.run(
                 "moldiff.evaluation.analyse:analyse",
                 [structures[i].payload for i in places],
@@ -214,7 +217,7 @@ class _Run:
         known = np.zeros((0, packed.shape[1]), np.uint8)
         profile = None if self.reference is None else self.reference.profile
         if profile is not None:
-            known = self._fingerprints(profile.smiles)
+            known = self.known = self._fingerprints(profile.smiles) if self.known is None else self.known
         table = comparison.similar(packed, known, total, seed=self.seed)
         name = "smiles" if self.protocol == "bonds" else "determine_bonds_smiles"
         if profile is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def gather(what: Any, *, hydrogens: str = "explicit") -> Inputs:
     for failed in sorted(getattr(what, "failed", []), key=lambda failed: failed.number):
         structure = _failed(failed)
         structures.insert(min(failed.number, len(structures)), structure)
-    return Inputs(structures, "list")
+    return Inputs([replace(one, source=f"{place}") for place, one in enumerate(structures)], "list")
 
 
 def _files(paths: Sequence[str | os.PathLike[str]], hydrogens: str) -> Inputs:
