@@ -13,13 +13,14 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, subcommand
 
-from moldiff.commands import DONE, INTERRUPTED, USER_ERROR, Data, Models, Sample, Train, View, say
+from moldiff.commands import DONE, INTERRUPTED, USER_ERROR, Data, Evaluate, Models, Sample, Train, View, say
 
 Command = (
     Annotated[Sample, subcommand("sample")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Data, subcommand("data")]
     | Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[View, subcommand("view")]
 )
 
@@ -33,7 +34,7 @@ Exit codes: 0 done; 1 nothing valid was made, or an unexpected error, shown with
 that says what to do; 130 interrupted (Ctrl-C), with everything finished so far kept."""
 
 
-def parse(argv: Sequence[str]) -> Sample | Models | Data | Train | View:
+def parse(argv: Sequence[str]) -> Sample | Models | Data | Train | Evaluate | View:
     """The command that some arguments (without the program's name) ask for; none ask for help.
 
     Raises:

@@ -21,6 +21,7 @@ COMMANDS = {
     "models": commands.Models,
     "data": commands.Data,
     "train": commands.Train,
+    "evaluate": commands.Evaluate,
     "view": commands.View,
 }
 Streams = pytest.CaptureFixture[str]

@@ -69,7 +69,7 @@ def test_json_and_csv(tmp_path: Path, archive: Archive, embedded: Callable[..., 
     assert [row["reason"] for row in rows] == ["ok", "none", "radical", "ok"]
     assert [row["valid"] for row in rows] == ["1", "0", "0", "1"]
     assert float(rows[0]["mmff_drop"]) == pytest.approx(0, abs=0.05)
-    assert list(rows[0])[0] == "index"
+    assert next(iter(rows[0])) == "index"
 
 
 def test_nothing_and_only_failures(archive: Archive) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def test_a_list_of_anything(embedded: Callable[..., Any], drawing: Callable[...,
 
 def test_failures_of_a_generator_take_their_places(embedded: Callable[..., Any]) -> None:
     class Molecules(list[Any]):
-        failed = [
+        failed: ClassVar[list[Any]] = [
             SimpleNamespace(number=1, reason="valence", message="too many", mol=None),
             SimpleNamespace(number=3, reason="radical", message="", mol=Chem.MolFromSmiles("[CH3]")),
         ]
