@@ -3,8 +3,9 @@
 
 import contextlib
 import io
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rdkit import Chem, rdBase
@@ -26,14 +27,33 @@ def posebust(mols: Sequence[Chem.Mol | None]) -> list[dict[str, bool]]:
     Raises:
         ImportError: PoseBusters is not installed.
     """
+    with _logs_kept():
+        buster = _buster()
+        return [_bust(buster, mol) for mol in mols]
+
+
+def _buster() -> Any:
+    known = "posebusters" in sys.modules
     try:
         from posebusters import PoseBusters
     except ImportError as error:
         raise ImportError(
             f"these tests need PoseBusters ({error}); install it: pip install 'moldiff[posebusters]'"
         ) from error
-    buster = PoseBusters(config="mol")
-    return [_bust(buster, mol) for mol in mols]
+    if not known:
+        rdBase.LogToCppStreams()  # importing it sends RDKit's messages to Python's logging
+    return PoseBusters(config="mol")
+
+
+@contextlib.contextmanager
+def _logs_kept() -> Iterator[None]:
+    """Leave RDKit's log channels as they were: PoseBusters switches all of them on when it is done."""
+    before = dict(line.split(":") for line in rdBase.LogStatus().split())
+    try:
+        yield
+    finally:
+        for channel, status in before.items():
+            (rdBase.EnableLog if status == "enabled" else rdBase.DisableLog)(channel)
 
 
 def _bust(buster: Any, mol: Chem.Mol | None) -> dict[str, bool]:
@@ -41,8 +61,10 @@ def _bust(buster: Any, mol: Chem.Mol | None) -> dict[str, bool]:
         return {PASSED: False}
     quiet = io.StringIO()
     try:
-        with rdBase.BlockLogs(), warnings.catch_warnings(), contextlib.redirect_stderr(quiet):
+        with warnings.catch_warnings(), contextlib.redirect_stderr(quiet):
             warnings.simplefilter("ignore")
+            for channel in ("rdApp.warning", "rdApp.error"):
+                rdBase.DisableLog(channel)
             table = buster.bust([Chem.Mol(mol)], None, None, full_report=False)
         row = table.iloc[0]
         # A test that could not be run has no value: it did not pass.

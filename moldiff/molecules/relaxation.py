@@ -30,6 +30,7 @@ _BROKEN, _FORMED = 1.3, 1.1  # multiples of the sum of covalent radii
 _DIHYDROGEN = 0.74  # angstrom
 _SOFTEST, _STIFFEST = 1.0, 300.0  # eV/angstrom^2, bounds of the starting Hessian's eigenvalues
 _STEP = 1e-4  # angstrom, of the force field's finite differences
+_MOST_ATOMS = 150  # for which the Hessian is made: its cost grows with the cube of the number
 _MAX_STEP = 0.2  # angstrom an atom moves in one step
 
 
@@ -159,6 +160,8 @@ def _refuse(arrays: Arrays) -> Relaxation | None:
 
 def _hessian(arrays: Arrays) -> np.ndarray | None:
     """A positive definite Hessian (3n, 3n) of a force field at the geometry, eV/angstrom^2; None where none has it."""
+    if len(arrays) > _MOST_ATOMS:
+        return None
     try:
         mol = to_mol(arrays)
     except MoleculeError:

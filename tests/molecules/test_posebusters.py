@@ -1,9 +1,10 @@
 """PoseBusters, and how its absence is told."""
 
+import importlib.util
 import sys
 
 import pytest
-from rdkit import Chem
+from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem
 
 from moldiff.molecules.posebusters import posebust
@@ -17,8 +18,9 @@ def embedded(smiles: str) -> Chem.Mol:
 
 
 @pytest.mark.slow
-def test_a_good_molecule_a_bad_one_and_a_failure():
-    pytest.importorskip("posebusters")
+@pytest.mark.skipif(importlib.util.find_spec("posebusters") is None, reason="PoseBusters is not installed")
+def test_a_good_molecule_a_bad_one_and_a_failure(capfd):
+    status = rdBase.LogStatus()
     good = embedded("CC(=O)Nc1ccccc1")
     stretched = Chem.Mol(good)
     stretched.GetConformer().SetPositions(good.GetConformer().GetPositions() * 1.4)
@@ -29,6 +31,10 @@ def test_a_good_molecule_a_bad_one_and_a_failure():
     assert failing["sanitization"] is True
     assert none == {"passed": False}
     assert flat["passed"] is False  # without a conformer nothing can be measured
+    assert rdBase.LogStatus() == status
+    assert capfd.readouterr().err == ""
+    Chem.MolFromSmiles("C(C)(C)(C)(C)C")
+    assert "valence" in capfd.readouterr().err
 
 
 def test_absence_names_the_extra(monkeypatch):
