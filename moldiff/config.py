@@ -38,7 +38,7 @@ class NetworkConfig:
 #: Network sizes by name: about 4 and 8 million parameters.
 PRESETS: dict[str, NetworkConfig] = {
     "s": NetworkConfig(),
-    "m": NetworkConfig(scalars=256, vectors=48, pairs=96, pair_hidden=160, blocks=9, condition=160),
+    "m": NetworkConfig(scalars=256, vectors=48, pairs=96, pair_hidden=160, condition=160),
 }
 
 
@@ -199,7 +199,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
             raise ValueError(f"give either minutes or steps, not minutes={self.minutes} and steps={self.steps}")
-        if (self.minutes or 1) <= 0 or (self.steps or 1) < 1 or self.batch < 0:
+        given = self.minutes if self.steps is None else self.steps
+        if (given or 0) <= 0 or self.batch < 0:
             raise ValueError(f"minutes={self.minutes}, steps={self.steps} and batch={self.batch} must be positive")
         for name, value, known in (
             ("size", self.size, tuple(PRESETS)),

@@ -74,6 +74,8 @@ class Generator:
             raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device.split(":")[0] not in ("cpu", "cuda"):
+            raise ValueError(f"device must be auto, cpu or cuda, not {device!r}")
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device {device!r} was asked for, but torch sees no GPU: use device='cpu'")
         self.device = torch.device(device)
@@ -218,12 +220,14 @@ class Generator:
                 bar.total = drawn + n - made
 
     def _judge(self, batches: Iterator[tuple[Tensor, State]], *, first: int) -> Iterator[Drawn]:
+        from moldiff.molecules.convert import stereo_from_3d
         from moldiff.molecules.validity import check
 
         for rows, state in batches:
             for number, arrays in zip(rows.tolist(), to_arrays(state, self.alphabets), strict=True):
                 verdict = check(arrays)
-                yield Drawn(first + number, verdict.mol if verdict.valid_connected else None, arrays, verdict)
+                good = verdict.valid_connected and verdict.mol is not None
+                yield Drawn(first + number, stereo_from_3d(verdict.mol) if good else None, arrays, verdict)
 
     def sample(
         self,

@@ -110,10 +110,13 @@ class Trainer:
             self.step, self.passes, self.seconds = header["step"], header["passes"], header["seconds"]
             self.batch = header["batch"]
             self.plan = None if header["plan"] is None else from_dict(Plan, header["plan"])
+            if self.ranks.rank == 0:
+                forget_after(out / "log.jsonl", self.step)
         self.archive = with_columns(archive, [p.name for p in model.properties])
         self.hydrogen = self.alphabets["elements"].symbols.index("H") if "H" in model.alphabets["elements"] else None
         self._load(self.batch)
         if config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda"):
+            allow_recompilation(2 * len(self.batches.groups) + 8)
             for block in self.network.blocks:
                 cast(Block, block).compile(dynamic=False)
 
@@ -186,6 +189,11 @@ class Trainer:
         parameters = list(self.network.parameters())
         self.ranks.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
+        # a gradient that is not finite counts as zero; tested on the device, so that nothing waits for it
+        finite = torch.isfinite(norm)
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad = torch.where(finite, parameter.grad, 0.0)
         self.optimiser.step()
         self.step += 1
         self.passes += count * self.ranks.count
@@ -353,6 +361,14 @@ def make_optimiser(network: nn.Module, rate: float) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
 
 
+def allow_recompilation(count: int) -> None:
+    """Let torch.compile keep a graph for each atom count, with and without gradients; its default gives up after 8."""
+    import torch._dynamo
+
+    name = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+    setattr(torch._dynamo.config, name, max(count, getattr(torch._dynamo.config, name)))
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, on a GPU or a CPU."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
@@ -363,6 +379,22 @@ def hardware(device: torch.device, ranks: int) -> str:
     if device.type == "cuda":
         return f"{ranks} x {torch.cuda.get_device_name(device)}"
     return f"{ranks} process of {torch.get_num_threads()} CPU threads"
+
+
+def forget_after(log: Path, step: int) -> None:
+    """Drop the lines of a log that were written after the checkpoint from which a run goes on."""
+    if not log.is_file():
+        return
+    kept = []
+    for line in log.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):
+            continue  # a line cut off by the interruption
+    temporary = log.with_suffix(".tmp")
+    temporary.write_text("".join(line + "\n" for line in kept))
+    temporary.replace(log)
 
 
 def read_log(folder: Path) -> Iterator[dict[str, Any]]:

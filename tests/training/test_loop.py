@@ -197,6 +197,33 @@ def test_out_of_memory_halves_the_batch(
     assert trainer(resume=True).batch == 3
 
 
+def test_a_gradient_that_is_not_finite_does_no_harm(
+    trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(steps=3, check_every=0.0)
+    total = run.process.total
+    calls = []
+
+    def broken(losses: dict[str, torch.Tensor]) -> torch.Tensor:
+        calls.append(1)
+        return total(losses) * (float("nan") if len(calls) == 2 else 1.0)
+
+    monkeypatch.setattr(run.process, "total", broken)
+    for _ in range(3):
+        numbers = run.update()
+    assert len(calls) == 3 and torch.isfinite(numbers["loss"])
+    assert all(bool(torch.isfinite(p).all()) for p in run.network.parameters())
+    assert all(bool(torch.isfinite(v).all()) for v in run.average.values.values())
+
+
+def test_a_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 20}\n{"step": 40}\n{"step": 40, "check": {}}\n{"step": 60}\n{"ste')
+    loop.forget_after(log, 40)
+    assert [line["step"] for line in read_log(tmp_path)] == [20, 40, 40]
+    loop.forget_after(tmp_path / "none.jsonl", 1)
+
+
 def test_other_errors_and_a_batch_of_one_are_not_halved(
     trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
