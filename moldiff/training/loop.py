@@ -32,6 +32,7 @@ from moldiff.training import checkpoint
 from moldiff.training.check import check
 from moldiff.training.distributed import Ranks
 from moldiff.training.ema import Average
+from moldiff.training.log import forget_after
 from moldiff.training.plan import Plan
 
 #: Steps and seconds after which the speed of a run is taken as measured; the first steps warm up and do not count.
@@ -379,25 +380,3 @@ def hardware(device: torch.device, ranks: int) -> str:
     if device.type == "cuda":
         return f"{ranks} x {torch.cuda.get_device_name(device)}"
     return f"{ranks} process of {torch.get_num_threads()} CPU threads"
-
-
-def forget_after(log: Path, step: int) -> None:
-    """Drop the lines of a log that were written after the checkpoint from which a run goes on."""
-    if not log.is_file():
-        return
-    kept = []
-    for line in log.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError):
-            continue  # a line cut off by the interruption
-    temporary = log.with_suffix(".tmp")
-    temporary.write_text("".join(line + "\n" for line in kept))
-    temporary.replace(log)
-
-
-def read_log(folder: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a run's log."""
-    with (folder / "log.jsonl").open() as stream:
-        yield from map(json.loads, stream)

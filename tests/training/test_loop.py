@@ -18,7 +18,8 @@ from moldiff.config import ModelConfig, to_dict
 from moldiff.data.archive import Archive
 from moldiff.networks.weights import load
 from moldiff.training import checkpoint, loop
-from moldiff.training.loop import Trainer, choose_device, read_log, with_columns
+from moldiff.training.log import forget_after, read_log
+from moldiff.training.loop import Trainer, choose_device, with_columns
 from moldiff.training.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -219,9 +220,9 @@ def test_a_gradient_that_is_not_finite_does_no_harm(
 def test_a_log_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 20}\n{"step": 40}\n{"step": 40, "check": {}}\n{"step": 60}\n{"ste')
-    loop.forget_after(log, 40)
+    forget_after(log, 40)
     assert [line["step"] for line in read_log(tmp_path)] == [20, 40, 40]
-    loop.forget_after(tmp_path / "none.jsonl", 1)
+    forget_after(tmp_path / "none.jsonl", 1)
 
 
 def test_other_errors_and_a_batch_of_one_are_not_halved(
