@@ -40,7 +40,7 @@ def metric(value: float, interval: tuple[float, float], n: int, of: int) -> Metr
 
 
 def compare(
-    measured: Measures, profile: Profile, of: int, *, seed: int = 0, intervals: bool = True
+    measured: Measures, profile: Profile, of: int, *, embedded: bool = True, seed: int = 0, intervals: bool = True
 ) -> tuple[dict[str, Metric], dict[str, dict[str, float]]]:
     """Geometry, counts and descriptors of a set against a profile.
 
@@ -48,6 +48,7 @@ def compare(
         measured: results of `moldiff.data.profile.measure` for the structures that are good enough.
         profile: what to compare with.
         of: how many structures were asked for.
+        embedded: whether they have coordinates at all.
         seed: of the bootstrap.
         intervals: False leaves the bootstrap out (NaN).
 
@@ -57,7 +58,10 @@ def compare(
     table: dict[str, Metric] = {}
     types: dict[str, dict[str, float]] = {}
     geometry = [m["internals"] for m in measured if m["internals"] is not None]
-    if geometry and profile.histograms:
+    if embedded and not geometry:
+        names = [name for pair in GEOMETRY.values() for name in pair]
+        table |= {name: metric(math.nan, (math.nan, math.nan), 0, of) for name in names}
+    if embedded and geometry and profile.histograms:
         for kind, values in distributions.Measured.join(geometry).items():
             w1_name, mmd_name = GEOMETRY[kind]
             reference, sample = profile.histograms[kind], values.histogram()

@@ -34,10 +34,8 @@ def require(*, xtb: bool, posebusters: bool) -> None:
 
 
 def mmff(rows: Sequence[dict[str, Any]], total: int, *, seed: int = 0) -> dict[str, Metric]:
-    """The MMFF94 energy drops that the rows hold; empty where there are none."""
+    """The MMFF94 energy drops that the rows hold."""
     drops = np.array([row["mmff_drop"] for row in rows if not math.isnan(row.get("mmff_drop", math.nan))])
-    if not len(drops):
-        return {}
     converged = sum(bool(row.get("mmff_converged")) for row in rows)
     return {
         "mmff_drop": median(drops, total, seed=seed),

@@ -90,9 +90,14 @@ def evaluate(
         known, notes = (None, []) if reference is None else references.find(reference, workers)
         run = _Run(workers, known, protocol, hydrogens, xtb, posebusters, seed)
         sample = run.judge(inputs.structures, "structures")
-        metrics, types = run.metrics(sample, intervals=True)
+        flags = [structure.embedded for structure in inputs.structures if structure.payload is not None]
+        embedded = any(flags) or not flags
+        metrics, types = run.metrics(sample, embedded=embedded, intervals=True)
         held = run.held_out(len(inputs.structures))
-        floor, floor_types = run.metrics(run.judge(held, "floor"), intervals=False) if held else ({}, {})
+        floor: dict[str, Metric] = {}
+        floor_types: dict[str, dict[str, float]] = {}
+        if held:
+            floor, floor_types = run.metrics(run.judge(held, "floor"), embedded=embedded, intervals=False)
     for name, metric in metrics.items():
         metric["floor"] = floor.get(name, {}).get("value")
     meta = {
@@ -179,9 +184,9 @@ class _Run:
         return [Structure("", ("arrays", (r.numbers, r.positions, r.charges, r.bonds))) for r in records]
 
     def metrics(
-        self, judged: Sequence[_Judged], *, intervals: bool
+        self, judged: Sequence[_Judged], *, embedded: bool, intervals: bool
     ) -> tuple[dict[str, Metric], dict[str, dict[str, float]]]:
-        """All numbers of a set, and the geometry's distances by type."""
+        """All numbers of a set, ``embedded`` or without coordinates, and the geometry's distances by type."""
         rows, total = [one.row for one in judged], len(judged)
         reference = self.reference
         training = None if reference is None else reference.train
@@ -191,11 +196,14 @@ class _Run:
         else:
             table = rates.rates(rows, training, protocol="bonds")
         good = [one for one in judged if one.measured is not None]
-        table |= energies.mmff(rows, total, seed=self.seed)
+        if embedded:
+            table |= energies.mmff(rows, total, seed=self.seed)
         measured = [one.measured for one in good if one.measured is not None]
         types: dict[str, dict[str, float]] = {}
         if reference is not None and reference.profile is not None:
-            found, types = comparison.compare(measured, reference.profile, total, seed=self.seed, intervals=intervals)
+            found, types = comparison.compare(
+                measured, reference.profile, total, embedded=embedded, seed=self.seed, intervals=intervals
+            )
             table |= found
         table |= self._similar(good, measured, total)
         if reference is not None:

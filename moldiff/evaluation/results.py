@@ -72,7 +72,7 @@ class Evaluation:
         protocol = self.meta.get("protocol", "bonds")
         lines: list[tuple[str, ...]] = [HEAD]
         for name, metric in self.metrics.items():
-            lines.append(_line(name, metric, protocol))
+            lines.append(_line(name, metric, protocol, self.meta.get("hydrogens") == "implicit"))
         widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
         text = [self._title()]
         for number, line in enumerate(lines):
@@ -100,12 +100,12 @@ class Evaluation:
         printer.text(str(self))
 
 
-def _line(name: str, metric: Metric, protocol: str) -> tuple[str, ...]:
+def _line(name: str, metric: Metric, protocol: str, implicit: bool) -> tuple[str, ...]:
     found = definition(name, protocol)
     share = found.unit == "%"
     label = found.label if share or not found.unit else f"{found.label}, {found.unit}"
     if metric["value"] is None:
-        value = "not applicable" if metric.get("of") else "-"
+        value = "not applicable" if implicit and found.hydrogens else "-"
         return label, value, "", _number(metric.get("floor"), share), _count(metric, share)
     interval = ""
     if metric["low"] is not None and metric["high"] is not None:

@@ -37,8 +37,9 @@ def attempt(function: Callable[..., Any], item: Any, options: dict[str, Any]) ->
 def serve(address: Any, key: bytes) -> None:
     """Answer tasks until told to stop: ``(function name, options, limit, [(number, item), ...])``.
 
-    One answer ``(number, status, result)`` an item, so that the other side knows which item a death belongs to. Where
-    the system has alarms, one that is overdue ends this process even inside compiled code and without the other side.
+    First an answer without a number, then one ``(number, status, result)`` an item, so that the other side knows which
+    item a death belongs to. Where the system has alarms, one that is overdue ends this process even inside compiled
+    code and without the other side.
     """
     with Client(address, authkey=key) as link:
         link.send(("ready", os.getpid(), ""))
@@ -48,6 +49,8 @@ def serve(address: Any, key: bytes) -> None:
                 return
             name, options, limit, items = task
             function = resolve(name)
+            # importing took its time, which is no structure's fault
+            link.send((None, "begin", ""))
             for number, item in items:
                 _alarm(limit)
                 status, result = attempt(function, item, options)

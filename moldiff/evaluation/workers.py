@@ -31,6 +31,7 @@ __all__ = ["Outcome", "Workers"]
 
 START_LIMIT = 180.0
 """Seconds a worker may take to start; importing RDKit from a cold disk is slow."""
+EARLY_DEATHS = 5
 CHUNK = 16
 """Structures handed over at once."""
 BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
@@ -55,6 +56,7 @@ class _Worker:
     link: Connection | None = None
     items: deque[tuple[int, Any]] = field(default_factory=deque)
     since: float = 0.0
+    begun: bool = False
 
 
 class Workers(AbstractContextManager["Workers"]):
@@ -78,6 +80,7 @@ class Workers(AbstractContextManager["Workers"]):
         self._workers: list[_Worker] = []
         self._listener: Listener | None = None
         self._key = secrets.token_bytes(16)
+        self._early = 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -111,7 +114,7 @@ class Workers(AbstractContextManager["Workers"]):
             one outcome an item; an item never raises.
 
         Raises:
-            RuntimeError: the workers cannot even start, with what they printed.
+            RuntimeError: the workers cannot even start or import the function, with what they printed.
         """
         limit = self.time_limit if time_limit is None else time_limit
         outcomes: list[Outcome | None] = [None] * len(items)
@@ -142,7 +145,7 @@ class Workers(AbstractContextManager["Workers"]):
                     size = max(1, min(CHUNK, len(queue) // (2 * wanted)))
                     chunk = [queue.popleft() for _ in range(min(size, len(queue)))]
                     worker.items.extend(chunk)
-                    worker.since = time.monotonic()
+                    worker.since, worker.begun = time.monotonic(), False
                     try:
                         worker.link.send((function, options, limit, chunk))
                     except OSError:
@@ -157,8 +160,9 @@ class Workers(AbstractContextManager["Workers"]):
                 yield from self._receive(links[link], queue)
             now = time.monotonic()
             for worker in busy:
-                if worker.items and now - worker.since > limit:
-                    yield self._blame(worker, queue, "timeout", f"stopped after {limit:g} s")
+                most = limit if worker.begun else START_LIMIT
+                if worker.items and now - worker.since > most:
+                    yield self._blame(worker, queue, "timeout", f"stopped after {most:g} s")
 
     def _receive(self, worker: _Worker, queue: deque[tuple[int, Any]]) -> Iterator[tuple[int, Outcome]]:
         if worker.link is None:
@@ -167,13 +171,17 @@ class Workers(AbstractContextManager["Workers"]):
             number, status, result = worker.link.recv()
         except (EOFError, OSError):
             code = worker.process.wait()
+            if not worker.begun:
+                self._excuse(worker, queue)
+                return
             alarmed = code == -14  # the worker's own alarm, where it exists
             reason = "timeout" if alarmed else "crash"
             yield self._blame(worker, queue, reason, f"the worker process ended with code {code}")
             return
-        worker.items.popleft()
-        worker.since = time.monotonic()
-        yield number, Outcome(status, result)
+        worker.since, worker.begun = time.monotonic(), True
+        if number is not None:
+            worker.items.popleft()
+            yield number, Outcome(status, result)
 
     def _blame(self, worker: _Worker, queue: deque[tuple[int, Any]], status: str, message: str) -> tuple[int, Outcome]:
         """The item at work is the culprit; the others of its chunk go back to the queue."""
@@ -182,6 +190,15 @@ class Workers(AbstractContextManager["Workers"]):
         worker.items.clear()
         self._drop(worker)
         return number, Outcome(status, message)
+
+    def _excuse(self, worker: _Worker, queue: deque[tuple[int, Any]]) -> None:
+        """It died before it began: no item is to blame, but after some times something is wrong with all of them."""
+        self._early += 1
+        if self._early > EARLY_DEATHS:
+            raise RuntimeError(f"worker processes die before they begin: {_printed(worker)}")
+        queue.extendleft(reversed(worker.items))
+        worker.items.clear()
+        self._drop(worker)
 
     def _drop(self, worker: _Worker) -> None:
         worker.process.kill()
@@ -228,10 +245,16 @@ class Workers(AbstractContextManager["Workers"]):
             if worker.process.poll() is not None or time.monotonic() > until:
                 break
         worker.process.kill()
-        worker.errors.seek(0)
-        printed = worker.errors.read().decode(errors="replace").strip().splitlines()[-3:]
+        printed = _printed(worker)
         _end(worker)
-        raise RuntimeError(f"a worker process did not start: {' | '.join(printed) or 'it printed nothing'}")
+        raise RuntimeError(f"a worker process did not start: {printed}")
+
+
+def _printed(worker: _Worker) -> str:
+    """The last lines of its error output."""
+    worker.errors.seek(0)
+    lines = worker.errors.read().decode(errors="replace").strip().splitlines()[-3:]
+    return " | ".join(lines) or "it printed nothing"
 
 
 def _end(worker: _Worker) -> None:

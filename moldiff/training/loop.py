@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, final
 
@@ -213,7 +214,7 @@ class Trainer:
         start = time.monotonic() - self.seconds
         saved = time.monotonic()
         times: list[float] = []
-        begin, next_check = self.step, self.config.check_every
+        begin, next_check = self.step, self._next_check()
         bar = tqdm(total=self.plan.steps if self.plan else None, initial=self.step, disable=not (progress and first))
         log = (self.out / "log.jsonl").open("a") if first else None
         try:
@@ -231,7 +232,7 @@ class Trainer:
                     log.flush()
                     bar.set_postfix(loss=f"{line['loss']:.3f}", mol_s=f"{self.passes / max(self.seconds, 1e-9):.0f}")
                 if first and self.config.check_every and self.plan and self.step >= next_check * self.plan.steps:
-                    next_check = self.step / self.plan.steps + self.config.check_every
+                    next_check = self._next_check()
                     result = self.check()
                     bar.write(f"step {self.step}: {json.dumps(result)}")
                     if log:
@@ -247,6 +248,12 @@ class Trainer:
                 log.close()
             self.ranks.stop()
         return self.out / WEIGHTS
+
+    def _next_check(self) -> float:
+        """Share of the run at which the next check by sampling is due."""
+        every = self.config.check_every
+        done = self.step / self.plan.steps if self.plan else 0.0
+        return every * (math.floor(done / every + 1e-9) + 1) if every else math.inf
 
     def _due(self, saved: float, now: float) -> bool:
         if self.config.save_steps is not None:

@@ -105,7 +105,7 @@ def test_damage_stays_where_it_is(suffix: str, tmp_path: Path, embedded: Callabl
         path = tmp_path / f"{number:04}{suffix}"
         path.write_bytes(intact + bad + (b"\n" + end + intact if suffix == ".sdf" else b""))
         files[path.name] = 2 if suffix == ".sdf" else 1
-    result = evaluate(str(tmp_path / f"*{suffix}"), reference=None, jobs=2, time_limit=5, progress=False)
+    result = evaluate(str(tmp_path / f"*{suffix}"), reference=None, jobs=2, time_limit=20, progress=False)
     seen = dict.fromkeys(files, 0)
     key = "smiles" if suffix == ".sdf" else "determine_bonds_smiles"
     for row in result.rows:

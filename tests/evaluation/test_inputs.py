@@ -85,6 +85,13 @@ def test_archives(tmp_path: Path, archive: Archive) -> None:
         assert kinds(gather(what)) == ["arrays"] * len(archive)
 
 
+def test_the_comment_of_an_xyz_may_tell_the_charge(tmp_path: Path) -> None:
+    path = tmp_path / "a.xyz"
+    path.write_text("1\ncharge=-1\nCl 0 0 0\n1\nnothing\nHe 0 0 0\n")
+    payloads = [one.payload for one in gather(path).structures]
+    assert [payload[1][2] for payload in payloads if payload is not None] == [-1, 0]
+
+
 def test_huge_structures_are_failures(tmp_path: Path) -> None:
     n = MAX_ATOMS + 1
     atoms = Atoms("H" * n, positions=np.zeros((n, 3)))

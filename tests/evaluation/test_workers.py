@@ -54,6 +54,11 @@ def test_every_fault_costs_its_own_item_only(faults: str) -> None:
     assert all(process.poll() is not None for process in pids), "workers outlive the block"
 
 
+def test_a_function_that_cannot_be_imported_ends_it(faults: str) -> None:
+    with Workers(1) as workers, pytest.raises(RuntimeError, match="die before they begin: .*no_such_module"):
+        workers.run("no_such_module:work", [1, 2, 3], label="nothing")
+
+
 def test_no_items_start_no_worker(faults: str) -> None:
     with Workers(2) as workers:
         assert workers.run(faults, [], label="nothing") == []
