@@ -1,0 +1,166 @@
+"""The numbers of the README: sample a model at several step counts and seeds, evaluate everything drawn, write a table.
+
+    python benchmarks/molecules.py qm9 -n 1000 --seeds 0 1 2 --steps 20 50 100 --xtb 200 --posebusters --readme
+
+One file a step count, benchmarks/results/molecules-<model>-<steps>.json, written as soon as it is known; ``--table``
+only puts the table together from the files that are there. Nothing is filtered: every structure drawn counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import RESULTS, provenance, write_json
+
+import moldiff
+from moldiff.evaluation import evaluate
+from moldiff.evaluation.definitions import definition
+from moldiff.evaluation.rates import rates
+
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- molecules: begin -->", "<!-- molecules: end -->"
+ROWS = (
+    *("valid", "valid_connected", "valid_connected_published", "atom_stable", "molecule_stable"),
+    *("unique", "novel", "vun", "mmff_drop", "xtb_drop", "xtb_rmsd", "posebusters"),
+    *("w1_bond_length", "w1_bond_angle", "w1_torsion", "mmd_bond", "mmd_angle", "mmd_torsion"),
+    *("tv_element", "tv_ring_size", "fragment_similarity", "internal_diversity", "in_training", "memorised_rmsd"),
+)
+
+
+def draw(generator: Any, n: int, seeds: list[int], steps: int) -> tuple[list[Any], float]:
+    """All structures in order, seed after seed, and the seconds it took, chemistry included."""
+    start = time.perf_counter()
+    found = []
+    for seed in seeds:
+        items = sorted(generator.stream(n, seed=seed, steps=steps, progress=True), key=lambda item: item.number)
+        found += [item.arrays for item in items]
+    return found, time.perf_counter() - start
+
+
+def by_seed(rows: list[dict[str, Any]], n: int, seeds: list[int], training: Any) -> dict[str, dict[str, float | None]]:
+    """The main numbers of each seed alone, to see how much they scatter."""
+    table = {}
+    for place, seed in enumerate(seeds):
+        own = rows[place * n : (place + 1) * n]
+        drops = [row["mmff_drop"] for row in own if not np.isnan(row.get("mmff_drop", np.nan))]
+        values = {name: metric["value"] for name, metric in rates(own, training, protocol="bonds").items()}
+        values["mmff_drop"] = float(np.median(drops)) if drops else float("nan")
+        table[str(seed)] = {name: value if np.isfinite(value) else None for name, value in values.items()}
+    return table
+
+
+def cell(name: str, metric: dict[str, Any] | None, key: str = "value") -> str:
+    """One number of the table, with its interval where it has one."""
+    if metric is None or metric.get(key) is None:
+        return ""
+    scale, digits = (100, 1) if definition(name, "bonds").unit == "%" else (1, 0)
+
+    def text(value: float) -> str:
+        return f"{scale * value:.1f}" if digits else f"{value:.3g}"
+
+    if key == "floor" or metric["low"] is None or metric["high"] is None:
+        return text(metric[key])
+    return f"{text(metric['value'])} ({text(metric['low'])} - {text(metric['high'])})"
+
+
+def table(results: dict[int, dict[str, Any]]) -> str:
+    """Markdown: a row a number, a column a step count, the floor last."""
+    steps = sorted(results)
+    first = results[steps[0]]
+    drawn = {result["evaluation"]["metrics"]["valid"]["of"] for result in results.values()}
+    heads = ["", *(f"{count} steps" for count in steps), "test molecules"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for name in ROWS:
+        metrics = [results[count]["evaluation"]["metrics"].get(name) for count in steps]
+        if all(metric is None or metric["value"] is None for metric in metrics):
+            continue
+        found = definition(name, "bonds")
+        label = f"{found.label}, {found.unit}" if found.unit else found.label
+        floors = [metric for metric in metrics if metric is not None]
+        cells = [*(cell(name, metric) for metric in metrics), cell(name, floors[-1], "floor")]
+        lines.append("| " + " | ".join([label, *cells]) + " |")
+    speeds = ", ".join(f"{results[count]['molecules_per_second']:.1f} at {count}" for count in steps)
+    hardware = first["meta"]["hardware"]
+    where = hardware["gpu"] or f"{hardware['cpu']}, {hardware['threads']} threads"
+    commit = first["meta"]["commit"][:12]
+    lines += [
+        "",
+        f"{', '.join(map(str, sorted(drawn)))} structures a column over seeds {first['seeds']}, nothing filtered; "
+        f"95 % intervals in brackets; the last column is the same for as many test molecules "
+        f"({first['evaluation']['meta']['reference']['floor_n']}). Molecules/s by steps: {speeds} ({where}). "
+        f"Commit {commit}; `benchmarks/molecules.py`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def insert(text: str, path: Path = README) -> None:
+    """Put the table between its two marks in the README."""
+    old = path.read_text()
+    if BEGIN not in old or END not in old:
+        raise ValueError(f"{path} has no lines {BEGIN} and {END}; add them where the table should stand")
+    head, _, rest = old.partition(BEGIN)
+    path.write_text(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}")
+
+
+def main() -> None:
+    """Sample, evaluate, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--reference", help="as for moldiff evaluate; the model's own by default")
+    parser.add_argument("--name", help="in the names of the results; the model by default")
+    parser.add_argument("-n", type=int, default=1000, help="structures a seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, nargs="+", default=[20, 50, 100])
+    parser.add_argument("--xtb", type=int, default=0)
+    parser.add_argument("--posebusters", action="store_true")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--table", action="store_true", help="only make the table of the results there are")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    args = parser.parse_args()
+    name = args.name or Path(args.model).name
+    if not args.table:
+        generator = moldiff.load(args.model)
+        for steps in args.steps:
+            structures, seconds = draw(generator, args.n, args.seeds, steps)
+            result = evaluate(
+                structures,
+                reference=args.reference or args.model,
+                xtb=args.xtb,
+                posebusters=args.posebusters,
+                jobs=args.jobs,
+                seed=args.seeds[0],
+            )
+            print(result)
+            content = {
+                "meta": provenance(args.seeds[0]),
+                "model": {"name": generator.name, "facts": generator.config.facts},
+                "steps": steps,
+                "seeds": args.seeds,
+                "n": args.n,
+                "seconds": round(seconds, 1),
+                "molecules_per_second": round(len(structures) / seconds, 2),
+                "by_seed": by_seed(result.rows, args.n, args.seeds, None),
+                "evaluation": json.loads(result.to_json()),
+            }
+            print(write_json(f"molecules-{name}-{steps}", content))
+    stored = {}
+    for path in RESULTS.glob(f"molecules-{name}-*.json"):
+        steps = path.stem.rpartition("-")[2]
+        if steps.isdigit():
+            stored[int(steps)] = json.loads(path.read_text())
+    if not stored:
+        raise ValueError(f"no results molecules-{name}-*.json in {RESULTS}; run without --table first")
+    text = table(stored)
+    (RESULTS / f"molecules-{name}.md").write_text(text)
+    print(text)
+    if args.readme:
+        insert(text)
+
+
+if __name__ == "__main__":
+    main()
