@@ -56,8 +56,8 @@ def main() -> None:
         results[name] = {"sampler": dataclasses.asdict(generator.sampler), **chosen, "mmff_drop": drop}
         both = rates["valid_connected"]
         print(
-            f"{name:18} V&C {100 * both['value']:.1f} ({100 * both['low']:.1f}-{100 * both['high']:.1f}) %, MMFF94 drop "
-            f"{drop['value']:.2f} ({drop['low']:.2f}-{drop['high']:.2f}) kcal/mol, {seconds:.0f} s",
+            f"{name:18} V&C {100 * both['value']:.1f} ({100 * both['low']:.1f}-{100 * both['high']:.1f}) %, MMFF94 "
+            f"drop {drop['value']:.2f} ({drop['low']:.2f}-{drop['high']:.2f}) kcal/mol, {seconds:.0f} s",
             flush=True,
         )
         content = {"meta": provenance(args.seed), "n": args.n, "facts": generator.config.facts, "results": results}
