@@ -28,6 +28,7 @@ def test_archive_file_folder_and_name(
     Reference.build(tmp_path / "toy" / "reference.npz", archive, data="toy")
     monkeypatch.setenv("MOLDIFF_DATA", str(tmp_path))
     monkeypatch.setattr(references, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(references, "cache_folder", lambda: tmp_path / "cache")
     smiles = frozenset(archive.subset("train").smiles.tolist())
     ways = [archive, tmp_path / "toy" / "toy.npz", tmp_path / "toy" / "reference.npz", tmp_path / "toy", "toy"]
     for what in ways:
@@ -39,6 +40,19 @@ def test_archive_file_folder_and_name(
     assert references.find("toy", workers)[0].train == smiles, "a prepared archive by name"
     with pytest.raises(ValueError, match="unknown reference 'nothing': shipped are none"):
         references.find("nothing", workers)
+
+
+def test_slow_parts_of_an_archive_are_kept(
+    tmp_path: Path, archive: Archive, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "cache_folder", lambda: tmp_path / "cache")
+    path = archive.save(tmp_path / "a.npz")
+    first = references.find(path, workers)[0]
+    assert first.profile is not None and first.train_edm
+    monkeypatch.setattr(references, "spread", lambda workers: None)
+    second = references.find(path, workers)[0]
+    assert second.profile is not None and second.profile.counts == first.profile.counts
+    assert second.train_edm == first.train_edm
 
 
 def test_a_reference_file_gives_the_numbers_of_its_archive(tmp_path: Path, archive: Archive) -> None:

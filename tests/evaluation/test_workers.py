@@ -55,7 +55,7 @@ def test_every_fault_costs_its_own_item_only(faults: str) -> None:
 
 
 def test_a_function_that_cannot_be_imported_ends_it(faults: str) -> None:
-    with Workers(1) as workers, pytest.raises(RuntimeError, match="die before they begin: .*no_such_module"):
+    with Workers(1) as workers, pytest.raises(RuntimeError, match=r"die before they begin: .*no_such_module"):
         workers.run("no_such_module:work", [1, 2, 3], label="nothing")
 
 
