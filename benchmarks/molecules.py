@@ -1,9 +1,10 @@
 """The numbers of the README: sample a model at several step counts and seeds, evaluate everything drawn, write a table.
 
-    python benchmarks/molecules.py qm9 -n 1000 --seeds 0 1 2 --steps 20 50 100 --xtb 200 --posebusters --readme
+    python benchmarks/molecules.py qm9 -n 1000 --seeds 0 1 2 --steps 20 50 100 --xtb 200 --posebusters
 
 One file a step count, benchmarks/results/molecules-<model>-<steps>.json, written as soon as it is known; ``--table``
-only puts the table together from the files that are there. Nothing is filtered: every structure drawn counts.
+only puts the table together from the files that are there, benchmarks/results/molecules-<model>.md. Nothing is
+filtered: every structure drawn counts.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from moldiff.evaluation import evaluate
 from moldiff.evaluation.definitions import definition
 from moldiff.evaluation.rates import rates
 
-README = Path(__file__).parents[1] / "README.md"
-BEGIN, END = "<!-- molecules: begin -->", "<!-- molecules: end -->"
 ROWS = (
     *("valid", "valid_connected", "valid_connected_published", "atom_stable", "molecule_stable"),
     *("unique", "novel", "vun", "mmff_drop", "xtb_drop", "xtb_rmsd", "posebusters"),
@@ -98,15 +97,6 @@ def table(results: dict[int, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def insert(text: str, path: Path = README) -> None:
-    """Put the table between its two marks in the README."""
-    old = path.read_text()
-    if BEGIN not in old or END not in old:
-        raise ValueError(f"{path} has no lines {BEGIN} and {END}; add them where the table should stand")
-    head, _, rest = old.partition(BEGIN)
-    path.write_text(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}")
-
-
 def main() -> None:
     """Sample, evaluate, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,7 +110,6 @@ def main() -> None:
     parser.add_argument("--posebusters", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--table", action="store_true", help="only make the table of the results there are")
-    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     args = parser.parse_args()
     name = args.name or Path(args.model).name
     if not args.table:
@@ -158,8 +147,6 @@ def main() -> None:
     text = table(stored)
     (RESULTS / f"molecules-{name}.md").write_text(text)
     print(text)
-    if args.readme:
-        insert(text)
 
 
 if __name__ == "__main__":
