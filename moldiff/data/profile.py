@@ -40,21 +40,20 @@ def measure(mol: Any, arrays: Any = None) -> dict[str, Any]:
     from moldiff.molecules import descriptors, geometry, similarity
 
     known = descriptors.DESCRIPTORS
-    heavy = similarity.strip(mol) if hasattr(similarity, "strip") else mol
-    numbers = {name: known[name](heavy) for name in DESCRIBED if name in known}
-    scaffold = similarity.scaffold(heavy)
+    numbers = {name: known[name](mol) for name in DESCRIBED if name in known}
+    scaffold = similarity.scaffold(mol)
     counts = {
         "element": Counter(atom.GetSymbol() for atom in mol.GetAtoms()),
         "size": Counter([str(mol.GetNumAtoms())]),
         "ring_size": Counter(str(size) for size in geometry.ring_sizes(mol)),
-        "fragment": Counter(similarity.fragments(heavy)),
+        "fragment": Counter(similarity.fragments(mol)),
         "scaffold": Counter([] if scaffold is None else [scaffold]),
     }
     return {
         "internals": None if arrays is None else geometry.internals(arrays),
         "descriptors": {**numbers, "weight": float(Descriptors.MolWt(mol))},
         "counts": {name: dict(counter) for name, counter in counts.items()},
-        "fingerprint": similarity.fingerprint(heavy),
+        "fingerprint": similarity.fingerprint(mol),
     }
 
 

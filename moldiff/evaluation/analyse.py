@@ -20,6 +20,8 @@ from moldiff.molecules.validity import check
 
 __all__ = ["analyse", "bust", "drawn", "relax", "training_rmsd"]
 
+HUGE = 1e6
+"""Angstrom: bond lengths beyond it are not compared, since one of them would hide all others."""
 _MAX_ITERATIONS = 100_000  # of RDKit's search for bond orders
 _ORDERS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "AROMATIC": AROMATIC}
 
@@ -121,7 +123,16 @@ def _finish(row: dict[str, Any], mol: Any, embedded: bool, mmff: bool) -> dict[s
     """Measure a valid molecule in one piece; numbers for the row go into it."""
     if mol is None:
         return {"measured": None, "mol": None}
-    measured = measure(mol, from_mol(mol) if embedded else None)
+    try:
+        with np.errstate(all="ignore"):  # absurd coordinates are left out below, without a warning each
+            measured = measure(mol, from_mol(mol) if embedded else None)
+    except (ValueError, RuntimeError) as error:
+        # what cannot be measured is valid all the same
+        row["message"] = f"not measured: {error}".splitlines()[0]
+        return {"measured": None, "mol": None}
+    for kind, (codes, values) in (measured["internals"] or {}).items():
+        known = np.isfinite(values) & (np.abs(values) < HUGE)
+        measured["internals"][kind] = (codes[known], values[known])
     row |= {name: round(value, 5) for name, value in measured["descriptors"].items()}
     if mmff and embedded:
         drop = mmff_drop(mol)

@@ -117,6 +117,16 @@ def test_implied_hydrogens_are_labelled(tmp_path: Path, archive: Archive, embedd
     assert "not applicable" in str(lenient) and "hydrogens implicit" in str(lenient)
 
 
+def test_absurd_coordinates_harm_nobody(archive: Archive, embedded: Callable[..., Any]) -> None:
+    mols = [embedded("CCO") for _ in range(4)]
+    for mol, scale in zip(mols, (0.0, 1e20, 1e200), strict=False):
+        mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() * scale)
+    for protocol in ("bonds", "edm"):
+        result = evaluate(mols, reference=archive, protocol=protocol, jobs=0)
+        assert result.metrics["valid"]["of"] == 4 and result.metrics["mmff_drop"]["n"] >= 1
+        assert result.rows[3]["reason"] == "ok" and str(result) and result.to_json()
+
+
 def test_smiles_have_no_geometry(tmp_path: Path, archive: Archive) -> None:
     (tmp_path / "a.smi").write_text("CCO\nCCC\nC1\n")
     result = evaluate(tmp_path / "a.smi", reference=archive, jobs=0)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from moldiff.data.archive import Archive
 from moldiff.evaluation import evaluate
 from moldiff.evaluation.inputs import gather
 
@@ -90,7 +91,7 @@ def entry(mol: Any, suffix: str) -> bytes:
 
 
 @pytest.mark.parametrize("suffix", [".sdf", ".xyz"])
-def test_damage_stays_where_it_is(suffix: str, tmp_path: Path, embedded: Callable[..., Any]) -> None:
+def test_damage_stays_where_it_is(suffix: str, tmp_path: Path, archive: Archive, embedded: Callable[..., Any]) -> None:
     """The entry before each damaged one is evaluated; in an SDF, whose entries have ends, the one after too."""
     rng = np.random.default_rng(20260)
     whole = embedded("C")
@@ -105,7 +106,7 @@ def test_damage_stays_where_it_is(suffix: str, tmp_path: Path, embedded: Callabl
         path = tmp_path / f"{number:04}{suffix}"
         path.write_bytes(intact + bad + (b"\n" + end + intact if suffix == ".sdf" else b""))
         files[path.name] = 2 if suffix == ".sdf" else 1
-    result = evaluate(str(tmp_path / f"*{suffix}"), reference=None, jobs=2, time_limit=20, progress=False)
+    result = evaluate(str(tmp_path / f"*{suffix}"), reference=archive, jobs=2, time_limit=20, progress=False)
     seen = dict.fromkeys(files, 0)
     key = "smiles" if suffix == ".sdf" else "determine_bonds_smiles"
     for row in result.rows:
