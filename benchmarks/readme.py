@@ -16,14 +16,6 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results: written by benchmarks/readme.py -->", "<!-- end of results -->"
 
-RATES = {
-    "valid_connected": "valid and connected",
-    "molecule_stable": "molecule stable",
-    "atom_stable": "atom stable",
-    "unique": "unique, of valid",
-    "novel": "novel, of unique",
-}
-
 
 def read(name: str) -> dict[str, Any] | None:
     """A result, or None if it was not measured."""
@@ -34,31 +26,6 @@ def read(name: str) -> dict[str, Any] | None:
 def share(rate: dict[str, float]) -> str:
     """Value with its interval, per cent."""
     return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f})"
-
-
-def quality(content: dict[str, Any]) -> list[str]:
-    """Rates by number of steps, beside real molecules."""
-    results, floor, facts = content["results"], content["floor"], content["model"]["facts"]
-    steps = list(results)
-    drawn = ", ".join(f"{results[s]['drawn']} at {s} steps" for s in steps)
-    lines = [
-        f"Shipped weights `qm9` after {int(facts['passes']):,} molecule passes ({facts['hours']} h on "
-        f"{facts['hardware']}); structures drawn: {drawn}; nothing filtered; 95 % intervals in brackets. "
-        "Real molecules are test molecules taken through the same code.",
-        "",
-        "| | " + " | ".join(f"{s} steps" for s in steps) + " | real molecules |",
-        "|---|" + "---|" * (len(steps) + 1),
-    ]
-    for name, label in RATES.items():
-        cells = [share(results[s]["metrics"][name]) for s in steps]
-        lines.append(f"| {label}, % | " + " | ".join(cells) + f" | {100 * floor[name]['value']:.1f} |")
-
-    def drop(rate: dict[str, float]) -> str:
-        return f"{rate['value']:.1f} ({rate['low']:.1f}-{rate['high']:.1f})"
-
-    cells = [drop(results[s]["metrics"]["mmff_drop"]) for s in steps]
-    lines.append("| MMFF94 energy drop, median, kcal/mol | " + " | ".join(cells) + f" | {drop(floor['mmff_drop'])} |")
-    return lines
 
 
 def speed(content: dict[str, Any]) -> list[str]:
@@ -103,7 +70,10 @@ def recipe(content: dict[str, Any]) -> list[str]:
 def tables() -> str:
     """All tables for which there are results."""
     lines: list[str] = []
-    for name, write in (("quality-qm9", quality), ("speed", speed), ("recipe", recipe)):
+    molecules = RESULTS / "molecules-qm9.md"
+    if molecules.is_file():
+        lines.append(molecules.read_text().rstrip())
+    for name, write in (("speed", speed), ("recipe", recipe)):
         content = read(name)
         if content is not None:
             lines += write(content)

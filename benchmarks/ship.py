@@ -1,6 +1,6 @@
 """Put a run's weights into the package, with their reference file, their card and their headline numbers.
 
-python benchmarks/ship.py runs/qm9 --name qm9 --data qm9 --quality benchmarks/results/quality-qm9.json
+python benchmarks/ship.py runs/qm9 --name qm9 --data qm9 --quality benchmarks/results/molecules-qm9-50.json
 """
 
 from __future__ import annotations
@@ -32,13 +32,11 @@ made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16
 values.
 
 **Measured** on {drawn} samples, {sampler_steps} steps, nothing filtered (commit {commit}; 95 % intervals; the last
-column is the same on as many test molecules):
+column is the same on as many test molecules). Definitions: `moldiff/evaluation/definitions.py`.
 
-| | value | interval | count | real molecules |
+| | value | interval | count | test molecules |
 |---|---|---|---|---|
 {rows}
-
-Definitions: `moldiff/molecules/validity.py` and `summary.py` beside it. Novel: not among the training SMILES.
 
 **Limits.** It knows no other elements, no charges beyond -1 to 1 and nothing larger than {largest} atoms. Samples are
 candidates: valid and locally relaxed does not mean stable, synthesisable or safe.
@@ -46,6 +44,7 @@ candidates: valid and locally relaxed does not mean stable, synthesisable or saf
 
 ROWS = {
     "valid_connected": "valid and connected",
+    "valid_connected_published": "the same as published codes count it",
     "molecule_stable": "molecule stable",
     "atom_stable": "atom stable",
     "unique": "unique, of valid",
@@ -54,14 +53,16 @@ ROWS = {
 }
 
 
-def row(name: str, rate: dict[str, Any], floor: dict[str, Any]) -> str:
+def row(name: str, metric: dict[str, Any]) -> str:
     """One line of the card's table."""
+    known = metric["low"] is not None
     if name == "mmff_drop":
-        interval = f"{rate['low']:.2f} - {rate['high']:.2f}"
-        return f"| {ROWS[name]} | {rate['value']:.2f} | {interval} | {rate['n']} | {floor['value']:.2f} |"
-    interval = f"{100 * rate['low']:.1f} - {100 * rate['high']:.1f} %"
-    share = f"{100 * rate['value']:.1f} %"
-    return f"| {ROWS[name]} | {share} | {interval} | {rate['n']} of {rate['of']} | {100 * floor['value']:.1f} % |"
+        interval = f"{metric['low']:.2f} - {metric['high']:.2f}" if known else ""
+        floor = "" if metric["floor"] is None else f"{metric['floor']:.2f}"
+        return f"| {ROWS[name]} | {metric['value']:.2f} | {interval} | {metric['n']} of {metric['of']} | {floor} |"
+    interval = f"{100 * metric['low']:.1f} - {100 * metric['high']:.1f} %" if known else ""
+    floor = "" if metric["floor"] is None else f"{100 * metric['floor']:.1f} %"
+    return f"| {ROWS[name]} | {100 * metric['value']:.1f} % | {interval} | {metric['n']} of {metric['of']} | {floor} |"
 
 
 def main() -> None:
@@ -71,7 +72,6 @@ def main() -> None:
     parser.add_argument("--name", default="qm9")
     parser.add_argument("--data", default="qm9")
     parser.add_argument("--quality", type=Path, required=True)
-    parser.add_argument("--steps", default="50")
     args = parser.parse_args()
     folder = PRETRAINED / args.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,14 +85,13 @@ def main() -> None:
     quality = json.loads(args.quality.read_text())
     if quality["model"]["facts"] != config.facts:
         raise ValueError(f"{args.quality} judges other weights: {quality['model']['facts']} instead of {config.facts}")
-    result, floor = quality["results"][args.steps], quality["floor"]
-    metrics = result["metrics"]
+    metrics, steps = quality["evaluation"]["metrics"], quality["steps"]
     both, novel = metrics["valid_connected"], metrics["novel"]
     headline = (
         f"valid and connected {100 * both['value']:.1f} % ({both['n']} of {both['of']}), "
-        f"novel {100 * novel['value']:.0f} %, {args.steps} steps"
+        f"novel {100 * novel['value']:.0f} %, {steps} steps"
     )
-    content = {"headline": headline, "quality": quality}
+    content = {"headline": headline, "steps": steps, "metrics": {name: metrics[name] for name in ROWS}}
     (folder / "metrics.json").write_text(json.dumps(content, indent=1) + "\n")
     sizes = [int(size) for size in config.sizes]
     facts = config.facts
@@ -112,10 +111,10 @@ def main() -> None:
             batch=facts["batch"],
             seed=facts["seed"],
             properties=", ".join(f"{p.name} ({p.unit})" if p.unit else p.name for p in config.properties),
-            drawn=result["drawn"],
-            sampler_steps=args.steps,
+            drawn=metrics["valid"]["of"],
+            sampler_steps=steps,
             commit=quality["meta"]["commit"][:12],
-            rows="\n".join(row(name, metrics[name], floor[name]) for name in ROWS),
+            rows="\n".join(row(name, metrics[name]) for name in ROWS),
         )
     )
     print(f"shipped {args.name}: {headline}")
