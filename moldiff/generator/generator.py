@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import torch
 from torch import Tensor
@@ -19,8 +19,10 @@ from moldiff.config import ModelConfig
 from moldiff.data.batching import mix
 from moldiff.denoiser import Network
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.diffusion.sampler import Step, sample
+from moldiff.diffusion.sampler import Step
+from moldiff.generator import targets
 from moldiff.generator.export import to_arrays
+from moldiff.generator.guided import Guidance, Wishes
 from moldiff.generator.results import Failed, Molecules, Report
 from moldiff.networks.weights import alphabets
 from moldiff.state import State
@@ -93,11 +95,22 @@ class Generator:
     def __repr__(self) -> str:
         return f"<moldiff Generator of {self.name}: {', '.join(self.config.alphabets['elements'])} on {self.device}>"
 
-    def _sizes(self, n: int, seed: int, n_atoms: int | Sequence[int] | None) -> Tensor:
-        """(n,) atom counts, drawn from the training set's unless given."""
+    @property
+    def properties(self) -> tuple[targets.Property, ...]:
+        """What can be asked for as a target: name, unit, level of theory, range in training."""
+        return targets.properties(self.config)
+
+    def guide(self, **wishes: Unpack[Wishes]) -> Guidance:
+        """What a sample is steered towards, checked; `sample`, `stream` and `draw` do it themselves."""
+        reference = None if self.path is None else self.path.parent / "reference.npz"
+        return Guidance(self.config, self.alphabets, reference=reference, wishes=wishes)
+
+    def _sizes(self, n: int, seed: int, n_atoms: int | Sequence[int] | None, weights: Tensor | None = None) -> Tensor:
+        """(n,) atom counts, drawn by weights (S,) or from the training set's unless given."""
         known = torch.tensor([int(size) for size in self.config.sizes])
         if n_atoms is None:
-            weights = torch.tensor([float(count) for count in self.config.sizes.values()])
+            if weights is None:
+                weights = torch.tensor([float(count) for count in self.config.sizes.values()])
             generator = torch.Generator().manual_seed(mix(seed, 0))
             return known[torch.multinomial(weights, n, replacement=True, generator=generator)]
         sizes = (
@@ -120,6 +133,7 @@ class Generator:
         steps: int | None,
         n_atoms: int | Sequence[int] | None,
         batch_size: int,
+        guidance: Guidance,
         bar: Any = None,
         round_: int = 0,
     ) -> Iterator[tuple[Tensor, State]]:
@@ -131,7 +145,7 @@ class Generator:
         keep_large_blocks()
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
         process = JointProcess.for_molecules(self.config.diffusion, self.alphabets, sampler=config)
-        sizes = self._sizes(n, mix(seed, round_), n_atoms)
+        sizes = self._sizes(n, mix(seed, round_), guidance.sizes(n_atoms), guidance.size_weights)
         parts = sizes.argsort(stable=True).split(batch_size)
         generator = torch.Generator().manual_seed(mix(seed, round_, 1))
         parts = [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
@@ -147,7 +161,7 @@ class Generator:
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, index))
             blank = blank_state(sizes[rows]).to(self.device)
             with self._autocast():
-                done = sample(model, process, state=blank, generator=noise, config=config, callback=advance)
+                done = guidance.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
             yield rows, done
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -168,6 +182,7 @@ class Generator:
         steps: int | None = None,
         n_atoms: int | Sequence[int] | None = None,
         batch_size: int | None = None,
+        **wishes: Unpack[Wishes],
     ) -> State:
         """Draw n structures as one padded State on the CPU, valid or not; needs no RDKit.
 
@@ -177,12 +192,11 @@ class Generator:
             steps: sampler steps, one network evaluation each.
             n_atoms: atoms a structure, one number or n of them; drawn as in the training set by default.
             batch_size: structures a batch; 64 on a CPU, 1024 on a GPU by default.
+            wishes: targets and other guidance as for `sample`.
         """
-        size = self._check(n, batch_size)
-        pairs = [
-            (rows, state.to("cpu"))
-            for rows, state in self._batches(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size)
-        ]
+        size, guidance = self._check(n, batch_size), self.guide(**wishes)
+        batches = self._batches(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size, guidance=guidance)
+        pairs = [(rows, state.to("cpu")) for rows, state in batches]
         order = torch.cat([rows for rows, _ in pairs]).argsort()
         return State.concatenate([state for _, state in pairs]).index(order)
 
@@ -196,28 +210,44 @@ class Generator:
         batch_size: int | None = None,
         fill: bool = False,
         progress: bool = False,
+        plan: Guidance | None = None,
+        **wishes: Unpack[Wishes],
     ) -> Iterator[Drawn]:
-        """Structures one by one as their batches finish, valid or not. Arguments as for `sample`."""
-        size = self._check(n, batch_size)
-        made, drawn, round_ = 0, 0, 0
-        with tqdm(total=n, unit="mol", disable=not progress, bar_format=BAR) as bar:
-            while True:
-                want = n if round_ == 0 else max(8, min(n, round(1.2 * (n - made) * drawn / max(made, 1))))
-                batches = self._batches(
-                    want, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size, bar=bar, round_=round_
-                )
-                for item in self._judge(batches, first=drawn):
-                    made += item.mol is not None
-                    yield item
-                    if fill and made >= n:
+        """Structures one by one as their batches finish, valid or not. Arguments as for `sample`.
+
+        `plan`: what `guide` made of the wishes, instead of them; its notes are for the report.
+        """
+        size, guidance = self._check(n, batch_size), plan or self.guide(**wishes)
+
+        def items() -> Iterator[Drawn]:
+            made, drawn, round_ = 0, 0, 0
+            with tqdm(total=n, unit="mol", disable=not progress, bar_format=BAR) as bar:
+                while True:
+                    want = n if round_ == 0 else max(8, min(n, round(1.2 * (n - made) * drawn / max(made, 1))))
+                    batches = self._batches(
+                        want,
+                        seed=seed,
+                        steps=steps,
+                        n_atoms=n_atoms,
+                        batch_size=size,
+                        guidance=guidance,
+                        bar=bar,
+                        round_=round_,
+                    )
+                    for item in self._judge(batches, first=drawn):
+                        made += item.mol is not None
+                        yield item
+                        if fill and made >= n:
+                            return
+                    drawn, round_ = drawn + want, round_ + 1
+                    if not fill or made >= n:
                         return
-                drawn, round_ = drawn + want, round_ + 1
-                if not fill or made >= n:
-                    return
-                if drawn >= FILL_LIMIT * n:
-                    warnings.warn(f"only {made} of {n} valid after drawing {drawn}: giving up", stacklevel=2)
-                    return
-                bar.total = drawn + n - made
+                    if drawn >= FILL_LIMIT * n:
+                        warnings.warn(f"only {made} of {n} valid after drawing {drawn}: giving up", stacklevel=2)
+                        return
+                    bar.total = drawn + n - made
+
+        return items()
 
     def _judge(self, batches: Iterator[tuple[Tensor, State]], *, first: int) -> Iterator[Drawn]:
         from moldiff.molecules.convert import stereo_from_3d
@@ -239,6 +269,7 @@ class Generator:
         batch_size: int | None = None,
         fill: bool = False,
         progress: bool | None = None,
+        **wishes: Unpack[Wishes],
     ) -> Molecules:
         """Sample molecules.
 
@@ -250,19 +281,30 @@ class Generator:
             batch_size: structures a batch; 64 on a CPU, 1024 on a GPU by default.
             fill: go on until n valid ones are made; the report says how many were drawn.
             progress: show a bar; only on a terminal by default.
+            wishes: ``target={"gap": 5.0}`` with ``guidance=1.5``, see `moldiff.generator.guided.Wishes`.
 
         Returns:
             A list of `rdkit.Chem.Mol` with ``report`` and ``failed``.
 
         Raises:
-            ValueError: for n, steps, n_atoms or batch_size out of range.
+            ValueError: for n, steps, n_atoms or batch_size out of range, and for wishes that cannot be met.
         """
         import sys
 
+        guidance = self.guide(**wishes)
         start = time.perf_counter()
         show = sys.stderr.isatty() if progress is None else progress
         items = list(
-            self.stream(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=batch_size, fill=fill, progress=show)
+            self.stream(
+                n,
+                seed=seed,
+                steps=steps,
+                n_atoms=n_atoms,
+                batch_size=batch_size,
+                fill=fill,
+                progress=show,
+                plan=guidance,
+            )
         )
         items.sort(key=lambda item: item.number)
         report = self.report(
@@ -272,6 +314,7 @@ class Generator:
             steps=steps,
             seed=seed,
             batch_size=batch_size,
+            guidance=guidance,
         )
         failed = [failure(item) for item in items if item.mol is None]
         return Molecules([item.mol for item in items if item.mol is not None], report=report, failed=failed)
@@ -285,6 +328,7 @@ class Generator:
         steps: int | None = None,
         seed: int = 0,
         batch_size: int | None = None,
+        guidance: Guidance | None = None,
     ) -> Report:
         """The report on a sample, with novelty if the training set's SMILES are at hand."""
         from moldiff.data.reference import Reference
@@ -303,10 +347,10 @@ class Generator:
             reasons=reasons(verdicts),
             rates=summary(verdicts, training),
             seconds=seconds,
-            evaluations=steps or self.sampler.steps,
+            evaluations=(steps or self.sampler.steps) * (guidance.evaluations if guidance else 1),
             seed=seed,
             batch_size=self._check(asked, batch_size),
-            notes=notes,
+            notes=(*notes, *(guidance.notes if guidance else ())),
         )
 
 

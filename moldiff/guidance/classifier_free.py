@@ -29,8 +29,7 @@ def classifier_free(denoiser: Denoiser, weight: float) -> Denoiser:
     Raises:
         ValueError: for a weight that is negative or not finite.
     """
-    if not math.isfinite(weight) or weight < 0:
-        raise ValueError(f"guidance must be a finite number of at least 0, not {weight}: 1 is plain conditional")
+    check_weight(weight)
 
     def guided(
         state: State, clocks: Clocks, condition: Condition | None = None, previous: Prediction | None = None
@@ -43,6 +42,12 @@ def classifier_free(denoiser: Denoiser, weight: float) -> Denoiser:
         return extrapolate(unconditional, denoiser(state, clocks, condition, previous), weight, state, clocks)
 
     return guided
+
+
+def check_weight(weight: float) -> None:
+    """Refuse a weight that is negative or not finite with a ValueError."""
+    if not math.isfinite(weight) or weight < 0:
+        raise ValueError(f"guidance must be a finite number of at least 0, not {weight}: 1 is plain conditional")
 
 
 def evaluations(weight: float) -> int:

@@ -49,7 +49,7 @@ class Oracle:
     ) -> Prediction:
         self.calls += 1
         b, n = state.mask.shape
-        target = centred(METHANE.expand(b, n, 3), state.mask)
+        target = centred(METHANE[:n].expand(b, n, 3), state.mask)
         u = (target - preconditioning.skip * state.field("positions")) / preconditioning.out.clamp_min(1e-9)
         right = self.right(b)
         elements = torch.zeros(b, n, 2)
