@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +25,9 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert all(isinstance(mol, Chem.Mol) and mol.GetConformer().Is3D() for mol in mols)
     written = [mol for mol in Chem.SDMolSupplier(str(tmp_path / "out.sdf"), removeHs=False) if mol is not None]
     assert [Chem.MolToSmiles(mol) for mol in written] == [Chem.MolToSmiles(mol) for mol in mols]
+
+
+def test_the_tables_are_those_of_the_results() -> None:
+    script = README.parent / "benchmarks" / "readme.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, "README.md differs from benchmarks/results: run python benchmarks/readme.py"
