@@ -24,6 +24,7 @@ from moldiff.generator import targets
 from moldiff.generator.export import to_arrays
 from moldiff.generator.guided import Guidance, Wishes
 from moldiff.generator.results import Failed, Molecules, Report
+from moldiff.generator.tasks import Tasks
 from moldiff.networks.weights import alphabets
 from moldiff.state import State
 
@@ -52,7 +53,7 @@ class Drawn(NamedTuple):
     verdict: Verdict
 
 
-class Generator:
+class Generator(Tasks):
     """A trained model, ready to sample. Made by `moldiff.load`.
 
     Args:

@@ -1,0 +1,201 @@
+"""Completion: some atoms of a molecule are kept where they are, the others are made anew."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.data.batching import mix
+from moldiff.denoiser import Denoiser
+from moldiff.diffusion.tasks import given_atoms
+from moldiff.generator.export import to_arrays
+from moldiff.generator.given import encode, settings, to_state, walk
+from moldiff.generator.hydrogens import hydrogens_of
+from moldiff.generator.parts import Part, parts
+from moldiff.generator.results import Molecules
+from moldiff.guidance.completion import exact_count
+from moldiff.state import centred
+
+if TYPE_CHECKING:
+    from moldiff.generator.generator import Drawn, Generator
+    from moldiff.molecules.convert import Arrays
+
+
+def complete(
+    generator: Generator,
+    mol: Any,
+    keep: Any = None,
+    *,
+    n_new: int | Sequence[int] = (2, 5),
+    n: int = 50,
+    seed: int = 0,
+    steps: int | None = None,
+    attach: Iterable[int] | None = None,
+    batch_size: int | None = None,
+) -> Molecules:
+    """Complete a part of a molecule; see `moldiff.generator.Generator.complete`."""
+    from moldiff.generator.generator import failure
+
+    start = time.perf_counter()
+    items = sorted(
+        stream(
+            generator,
+            mol,
+            keep,
+            n_new=n_new,
+            n=n,
+            seed=seed,
+            steps=steps,
+            attach=attach,
+            batch_size=batch_size,
+        ),
+        key=lambda item: item.number,
+    )
+    report = generator.report(
+        [item.verdict for item in items],
+        asked=n,
+        seconds=time.perf_counter() - start,
+        steps=steps,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    failed = [failure(item) for item in items if item.mol is None]
+    return Molecules([item.mol for item in items if item.mol is not None], report=report, failed=failed)
+
+
+def stream(
+    generator: Generator,
+    mol: Any,
+    keep: Any = None,
+    *,
+    n_new: int | Sequence[int] = (2, 5),
+    n: int = 50,
+    seed: int = 0,
+    steps: int | None = None,
+    attach: Iterable[int] | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Drawn]:
+    """Completions as their batches finish, valid or not; arguments as for `complete`."""
+    size = generator._check(n, batch_size)
+    choices = numbers(n_new)
+    variants = parts(mol, keep, attach=attach)
+    for part in variants[:1]:
+        encode(part.arrays, generator.alphabets)  # an unknown element is told before anything is computed
+    rng = np.random.default_rng(mix(seed, 4))
+    chosen, heavy, hydrogens = draw_sizes(generator, variants, choices, n, rng=rng)
+    return finish(generator, chosen, heavy, hydrogens, seed=seed, sampler=settings(generator, steps), batch_size=size)
+
+
+def numbers(n_new: int | Sequence[int]) -> range:
+    """The numbers of new heavy atoms to choose from: (low, high) means both ends and all between.
+
+    Raises:
+        ValueError: for numbers below 1 or in the wrong order.
+    """
+    ends = [n_new, n_new] if isinstance(n_new, int) else [int(value) for value in n_new]
+    if len(ends) != 2 or not 1 <= ends[0] <= ends[1]:
+        raise ValueError(f"n_new {n_new!r}: give the number of new heavy atoms, at least 1, or (lowest, highest)")
+    return range(ends[0], ends[1] + 1)
+
+
+def draw_sizes(
+    generator: Generator, variants: Sequence[Part], choices: range, n: int, *, rng: np.random.Generator
+) -> tuple[list[Part], list[int], list[int]]:
+    """The part, the new heavy atoms and the new hydrogens of n structures.
+
+    Raises:
+        ValueError: if the result would have more atoms than any molecule trained on.
+    """
+    most = max(map(int, generator.config.sizes))
+    learned = hydrogens_of(generator.path)
+    kept = len(variants[0].arrays)
+    if kept + choices[0] > most:
+        raise ValueError(
+            f"{kept} kept and {choices[0]} new atoms are more than the {most} of the largest molecule trained on: "
+            "keep fewer atoms or lower n_new"
+        )
+    total = int((variants[0].arrays.numbers > 1).sum()) + choices[-1]
+    if learned.largest and total > learned.largest:
+        warnings.warn(
+            f"up to {total} heavy atoms were asked for, molecules trained on have at most {learned.largest}: "
+            "expect more invalid ones",
+            stacklevel=4,
+        )
+    chosen, heavy, hydrogens = [], [], []
+    with_hydrogen = "H" in generator.alphabets["elements"].symbols
+    for _ in range(n):
+        part = variants[int(rng.integers(len(variants)))]
+        room = most - len(part.arrays)
+        new, h = (
+            learned.draw(choices, part.open, most=room, rng=rng) if with_hydrogen else (int(rng.choice(choices)), 0)
+        )
+        chosen.append(part)
+        heavy.append(new)
+        hydrogens.append(h)
+    return chosen, heavy, hydrogens
+
+
+def finish(
+    generator: Generator,
+    chosen: Sequence[Part],
+    heavy: Sequence[int],
+    hydrogens: Sequence[int],
+    *,
+    seed: int,
+    sampler: Any,
+    batch_size: int,
+) -> Iterator[Drawn]:
+    """Sample the new atoms of each part and judge the result; the kept atoms stay in the frame of the molecule."""
+    from moldiff.generator.generator import Drawn
+    from moldiff.molecules.convert import stereo_from_3d
+    from moldiff.molecules.validity import check
+
+    kept = torch.tensor([len(part.arrays) for part in chosen])
+    counts = torch.tensor(hydrogens)
+    sizes = kept + torch.tensor(heavy) + counts
+    state = to_state([part.arrays for part in chosen], sizes.tolist(), generator.alphabets)
+    atoms = torch.arange(state.size)[None] < kept[:, None]
+    # the centre is taken in double precision, so that new atoms go back into the frame of the molecule
+    centres = [part.arrays.positions.mean(0) for part in chosen]
+    offsets = torch.tensor(np.array(centres)).float()[:, None]
+    state = state.replace(positions=centred(state.field("positions") - offsets, state.mask, atoms))
+
+    def wrap(model: Denoiser, rows: Tensor, noise: torch.Generator) -> Denoiser:
+        elements = generator.alphabets["elements"]
+        if "H" not in elements.symbols:
+            return model
+        size = int(sizes[rows].max())
+        free = (state.mask & ~atoms)[rows, :size].to(generator.device)
+        wanted = counts[rows].to(generator.device)
+        return exact_count(model, symbol=elements.index("H"), count=wanted, free=free, generator=noise)
+
+    for rows, done in walk(
+        generator, state, given_atoms(state, atoms), seed=seed, batch_size=batch_size, sampler=sampler, wrap=wrap
+    ):
+        for number, arrays in zip(rows.tolist(), to_arrays(done, generator.alphabets), strict=True):
+            result = put_back(arrays, chosen[number].arrays, centres[number])
+            verdict = check(result)
+            good = verdict.valid_connected and verdict.mol is not None
+            mol = marked(stereo_from_3d(verdict.mol), chosen[number].sources) if good else None
+            yield Drawn(number, mol, result, verdict)
+
+
+def put_back(arrays: Arrays, part: Arrays, centre: np.ndarray) -> Arrays:
+    """A finished structure moved into the frame of the molecule, with the very coordinates of the kept atoms."""
+    positions = arrays.positions + centre
+    positions[: len(part)] = part.positions
+    return type(arrays)(arrays.numbers, positions, arrays.charges, arrays.bonds)
+
+
+def marked(mol: Any, sources: Sequence[int]) -> Any:
+    """The molecule with the property ``kept`` on its kept atoms (index in the input) and on itself (own indices)."""
+    for atom, source in zip(mol.GetAtoms(), sources, strict=False):
+        atom.SetIntProp("kept", source)
+    mol.SetProp("kept", " ".join(map(str, range(len(sources)))))
+    return mol

@@ -1,0 +1,123 @@
+"""Sampling with parts given: batches of structures, each with its own given entries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.allocator import keep_large_blocks
+from moldiff.data.batching import PERIODIC_TABLE, mix
+from moldiff.denoiser import Denoiser
+from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.diffusion.sampler import sample
+from moldiff.state import Alphabet, State
+
+if TYPE_CHECKING:
+    from moldiff.config import SamplerConfig
+    from moldiff.generator.generator import Generator
+    from moldiff.molecules.convert import Arrays
+
+Wrap = Callable[[Denoiser, Tensor, torch.Generator], Denoiser]
+"""``wrap(denoiser, rows, generator)``: the denoiser for those rows of the state."""
+
+
+def walk(
+    generator: Generator,
+    state: State,
+    given: Mapping[str, Tensor],
+    *,
+    seed: int,
+    batch_size: int,
+    sampler: SamplerConfig,
+    wrap: Wrap | None = None,
+) -> Iterator[tuple[Tensor, State]]:
+    """Sample the structures of a state in batches of near sizes.
+
+    Args:
+        generator: the model.
+        state: M structures on the CPU with the values of what is given.
+        given: field -> bool mask of the given entries.
+        seed: decides all noise, with the place of the batch.
+        batch_size: structures a batch.
+        sampler: steps, churn, re-masking.
+        wrap: constraints of a batch.
+
+    Returns:
+        pairs (rows, finished State of them, on the CPU, padding cut off).
+    """
+    keep_large_blocks()
+    process = JointProcess.for_molecules(generator.config.diffusion, generator.alphabets, sampler=sampler)
+    model = denoiser(generator.network, process)
+    for index, rows in enumerate(state.n_atoms.argsort(stable=True).split(batch_size)):
+        noise = torch.Generator(generator.device).manual_seed(mix(seed, 3, index))
+        size = int(state.n_atoms[rows].max())
+        part = crop(state.index(rows), size).to(generator.device)
+        masks = {name: cut(name, mask[rows], size).to(generator.device) for name, mask in given.items()}
+        wrapped = model if wrap is None else wrap(model, rows, noise)
+        with generator._autocast():
+            done = sample(wrapped, process, state=part, generator=noise, config=sampler, given=masks)
+        yield rows, done.to("cpu")
+
+
+def settings(generator: Generator, steps: int | None, **changes: float) -> SamplerConfig:
+    """The generator's sampler settings with some exchanged."""
+    config = generator.sampler if steps is None else dataclasses.replace(generator.sampler, steps=steps)
+    return dataclasses.replace(config, **changes)  # type: ignore[arg-type]  # the callers name float fields
+
+
+def cut(name: str, value: Tensor, size: int) -> Tensor:
+    """A field or its mask cut to the first `size` atoms."""
+    return value[:, :size, :size] if name == "bonds" else value[:, :size]
+
+
+def crop(state: State, size: int) -> State:
+    """A state padded to `size` atoms only."""
+    fields = {name: cut(name, state.field(name), size) for name in state.present}
+    return State(mask=state.mask[:, :size], **fields)
+
+
+def to_state(molecules: Sequence[Arrays], sizes: Sequence[int], alphabets: Mapping[str, Alphabet]) -> State:
+    """Molecules or parts of such as a State; atoms beyond a part's own are blank.
+
+    Args:
+        molecules: atoms, places (angstrom, as they are: nothing is centred), charges and bonds.
+        sizes: atoms of each structure, at least those of its part.
+        alphabets: of elements, charges and bonds.
+
+    Raises:
+        ValueError: for an element, charge or kind of bond that the model does not know.
+    """
+    b, n = len(molecules), max(sizes)
+    mask = np.arange(n)[None] < np.asarray(sizes)[:, None]
+    elements, charges = np.zeros((b, n), np.int64), np.zeros((b, n), np.int64)
+    positions, bonds = np.zeros((b, n, 3), np.float32), np.zeros((b, n, n), np.int64)
+    for row, arrays in enumerate(molecules):
+        m = len(arrays)
+        elements[row, :m], charges[row, :m] = encode(arrays, alphabets)
+        positions[row, :m] = arrays.positions
+        bonds[row, :m, :m] = arrays.bonds
+    return State(*map(torch.from_numpy, (mask, positions, elements, charges, bonds)))
+
+
+def encode(arrays: Arrays, alphabets: Mapping[str, Alphabet]) -> tuple[list[int], list[int]]:
+    """Indices of the elements and charges of a molecule.
+
+    Raises:
+        ValueError: for one that the model does not know.
+    """
+    symbols = [PERIODIC_TABLE[number] for number in arrays.numbers.tolist()]
+    for names, kind in ((symbols, "elements"), ([str(q) for q in arrays.charges.tolist()], "charges")):
+        unknown = sorted(set(names) - set(alphabets[kind].symbols))
+        if unknown:
+            known = ", ".join(alphabets[kind].symbols)
+            word = "element" if kind == "elements" else "formal charge"
+            raise ValueError(f"{word} {', '.join(unknown)} is unknown to this model: it was trained on {known}")
+    return (
+        [alphabets["elements"].index(symbol) for symbol in symbols],
+        [alphabets["charges"].index(str(charge)) for charge in arrays.charges.tolist()],
+    )

@@ -1,0 +1,142 @@
+"""The methods of `Generator` for molecules of which a part is given: completion, conformers, perception."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from moldiff.generator.generator import Generator
+    from moldiff.generator.results import Molecules
+
+
+class Tasks:
+    """What a Generator can do when parts are given; abstract, and a base of `Generator` only."""
+
+    def complete(
+        self,
+        mol: Any,
+        keep: Any = None,
+        *,
+        n_new: int | Sequence[int] = (2, 5),
+        n: int = 50,
+        seed: int = 0,
+        steps: int | None = None,
+        attach: Iterable[int] | None = None,
+        batch_size: int | None = None,
+    ) -> Molecules:
+        """Keep some atoms of a molecule where they are and make the others anew: scaffolds, growing, linking.
+
+        Hydrogens follow their heavy atom, but those on attachment atoms are made anew unless they are kept. Attachment
+        atoms have a heavy neighbour that is cut off, or an attachment point; where there is none (growing), an atom
+        with a hydrogen is drawn for each structure. New hydrogens are counted as cuts of training molecules say.
+
+        Args:
+            mol: `rdkit.Chem.Mol` with a conformer. Hydrogens it lacks are added; dummy atoms are attachment points.
+            keep: atom indices; a SMARTS, all of whose matched atoms are kept; a Mol whose dummy atoms ``[*]`` are
+                attachment points and whose other atoms are kept; None keeps all but the dummy atoms of `mol`.
+            n_new: new heavy atoms, a number or (lowest, highest), all equally likely.
+            n: structures to draw; the valid and connected ones are returned.
+            seed: the same seed and arguments give the same molecules.
+            steps: sampler steps.
+            attach: indices of the attachment atoms, instead of the rule above.
+            batch_size: structures a batch.
+
+        Returns:
+            Molecules with report and failures. Kept atoms come first, with the elements, charges and mutual bonds given
+            and their very coordinates (so the frame is that of `mol`), and carry their index in `mol` as the integer
+            property ``kept``; the Mol's property ``kept`` lists their own indices.
+
+        Raises:
+            ValueError: nothing matched, an element the model does not know, more atoms than any molecule trained on,
+                n_new below 1, no conformer, or no valence left to attach anything to.
+        """
+        from moldiff.generator.complete import complete
+
+        return complete(
+            cast("Generator", self),
+            mol,
+            keep,
+            n_new=n_new,
+            n=n,
+            seed=seed,
+            steps=steps,
+            attach=attach,
+            batch_size=batch_size,
+        )
+
+    def conformers(
+        self,
+        molecule: Any,
+        n: int = 20,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Conformers of a molecule with the stereochemistry it specifies; what it leaves open is free.
+
+        The network sees no difference between mirror images: a structure with all centres inverted is mirrored, one
+        with some right and some wrong is drawn again, as is one whose places do not fit the bonds; at most 20 times
+        the number asked for are drawn, and a shortfall is warned of.
+
+        Args:
+            molecule: a SMILES, or a Mol (of one with a conformer and no tags, the stereochemistry of the conformer).
+            n: conformers.
+            seed: the same seed gives the same conformers.
+            steps: sampler steps.
+            batch_size: structures a batch.
+
+        Returns:
+            one `rdkit.Chem.Mol` with all hydrogens and at most n conformers, angstrom. Its integer properties say how
+            many were ``asked``, ``drawn`` and ``made``, ``broken`` (bonds) and of ``other_stereo``.
+
+        Raises:
+            ValueError: no SMILES, several fragments, radicals, or an element the model does not know.
+        """
+        from moldiff.generator.conformers import conformers
+
+        return conformers(cast("Generator", self), molecule, n=n, seed=seed, steps=steps, batch_size=batch_size)
+
+    def perceive(
+        self,
+        structures: Any,
+        *,
+        charge: int | None = None,
+        samples: int = 5,
+        seed: int = 0,
+        steps: int | None = None,
+        batch_size: int | None = None,
+    ) -> Any:
+        """Bonds and formal charges from elements and coordinates, hydrogens included.
+
+        Several samples vote: the valid and connected answer that most of them give is returned.
+
+        Args:
+            structures: `ase.Atoms`, an XYZ file, an RDKit Mol (its bonds are ignored), a pair (atomic numbers,
+                positions in angstrom), or a list of these.
+            charge: total charge (e) that the answer must have; any by default.
+            samples: votes a structure.
+            seed: the same seed gives the same answer.
+            steps: sampler steps.
+            batch_size: structures a batch.
+
+        Returns:
+            for one structure (or a file of one) an `rdkit.Chem.Mol`, sanitised, atoms in the same order,
+            stereochemistry from the coordinates, the share of the votes as the property ``confidence``; or a `Failed`
+            with a reason where no sample is valid. A list of such for several.
+
+        Raises:
+            ValueError: for something that is no structure, or a file that cannot be read.
+        """
+        from moldiff.generator.perceive import perceive
+
+        return perceive(
+            cast("Generator", self),
+            structures,
+            charge=charge,
+            samples=samples,
+            seed=seed,
+            steps=steps,
+            batch_size=batch_size,
+        )
