@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import TypedDict
 
 import torch
+from torch import Tensor
 
 from moldiff.config import ModelConfig, SamplerConfig
 from moldiff.denoiser import Denoiser
 from moldiff.diffusion.joint import JointProcess
-from moldiff.diffusion.sampler import Callback, sample
+from moldiff.diffusion.sampler import Callback, Step, sample
 from moldiff.generator import targets
+from moldiff.generator.formulas import Chemistry
 from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
+from moldiff.guidance.constraints import Constrained
 from moldiff.state import Alphabet, State
 
 
@@ -24,10 +27,19 @@ class Wishes(TypedDict, total=False):
         target: property -> value, see `Generator.properties`.
         guidance: weight of the target; 1 is plain conditional, more follows the target closer and varies less, and
             costs two network evaluations a step. 0 ignores it, but for the atom counts.
+        formula: exact elements, which fix the atom count: ``"C7H10O2"``; neutral unless it ends in a charge.
+        elements, forbid: the only elements allowed; elements not allowed.
+        require: elements that must be there, each as often as it is named.
+        charge: net charge. Constraints hold in every structure, valid or not.
     """
 
     target: Mapping[str, float] | None
     guidance: float
+    formula: str | None
+    elements: str | Sequence[str] | None
+    forbid: str | Sequence[str] | None
+    require: str | Sequence[str] | None
+    charge: int | None
 
 
 class Guidance:
@@ -53,18 +65,41 @@ class Guidance:
         self.target = targets.check_target(config, wishes.get("target") or {})
         self.weight = float(wishes.get("guidance", 1.0))
         check_weight(self.weight)
-        self.size_weights = targets.size_weights(config, self.target, reference)
+        self.chemistry = Chemistry(
+            alphabets,
+            formula=wishes.get("formula"),
+            elements=wishes.get("elements"),
+            forbid=wishes.get("forbid"),
+            require=wishes.get("require"),
+            charge=wishes.get("charge"),
+        )
+        self.size_weights = self._size_weights(reference)
+
+    def _size_weights(self, reference: Path | None) -> Tensor | None:
+        """Weights of the atom counts, without those too small for the constraints; None for the training set's."""
+        weights = targets.size_weights(self.config, self.target, reference)
+        least = self.chemistry.least_atoms
+        enough = torch.tensor([int(size) >= least for size in self.config.sizes])
+        if bool(enough.all()) or self.chemistry.formula is not None:
+            return weights
+        if weights is None:
+            weights = torch.tensor([float(count) for count in self.config.sizes.values()], dtype=torch.float64)
+        weights = weights * enough
+        if float(weights.sum()) <= 0:
+            raise ValueError(f"the constraints need {least} atoms, more than this model's molecules have: say n_atoms")
+        return weights
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the report."""
-        if not self.target:
-            return ()
-        asked = ", ".join(f"{p.name} {self.target[p.name]:g} {p.unit}".strip() for p in self._asked())
-        return (f"target: {asked}; guidance {self.weight:g}",)
-
-    def _asked(self) -> list[targets.Property]:
-        return [p for p in targets.properties(self.config) if p.name in self.target]
+        lines = []
+        if self.target:
+            units = {p.name: p.unit for p in self.config.properties}
+            asked = ", ".join(f"{name} {value:g} {units[name]}".strip() for name, value in self.target.items())
+            lines.append(f"target: {asked}; guidance {self.weight:g}")
+        if str(self.chemistry):
+            lines.append(f"constraints: {self.chemistry}")
+        return tuple(lines)
 
     @property
     def evaluations(self) -> int:
@@ -73,7 +108,7 @@ class Guidance:
 
     def sizes(self, n_atoms: int | Sequence[int] | None) -> int | Sequence[int] | None:
         """Atom counts that follow from the wishes and what the user says of them; None leaves them to chance."""
-        return n_atoms
+        return self.chemistry.sizes(n_atoms)
 
     def draw(
         self,
@@ -90,6 +125,14 @@ class Guidance:
         if self.target:
             denoiser = classifier_free(denoiser, self.weight)
             condition = targets.condition(self.config, self.target, len(state), state.device)
+        callbacks: list[Callback] = []
+        constraints = self.chemistry.constraints(state.size)
+        if constraints:
+            constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
+            denoiser = constrained
+            callbacks.append(constrained.restore)
+        if callback is not None:
+            callbacks.append(callback)
         return sample(
             denoiser,
             process,
@@ -97,5 +140,16 @@ class Guidance:
             generator=generator,
             config=config,
             condition=condition,
-            callback=callback,
+            callback=chain(callbacks),
         )
+
+
+def chain(callbacks: Sequence[Callback]) -> Callback:
+    """One callback of several, each of which sees what those before it made of the step."""
+
+    def run(step: Step) -> Step:
+        for callback in callbacks:
+            step = callback(step) or step
+        return step
+
+    return run
