@@ -270,6 +270,8 @@ class Trainer:
             return
         left = 0.97 * (self.config.minutes * 60 - self.seconds)
         counted = times[WARM_STEPS:]
+        if self.plan is not None and len(counted) < MEASURE_STEPS:
+            return  # after resuming: a decay that starts too early cannot be taken back
         typical = statistics.median(counted) if self.plan is None else statistics.fmean(counted)
         affordable = int(self.ranks.broadcast(max(0.0, left) / max(typical, 1e-9)))
         if self.plan is None:
