@@ -13,10 +13,11 @@ from typing import Annotated, Any
 import tyro
 from tyro.conf import FlagCreatePairsOff, subcommand
 
-from moldiff.commands import DONE, INTERRUPTED, USER_ERROR, Data, Evaluate, Models, Sample, Train, View, say
+from moldiff.commands import DONE, INTERRUPTED, USER_ERROR, Complete, Data, Evaluate, Models, Sample, Train, View, say
 
 Command = (
     Annotated[Sample, subcommand("sample")]
+    | Annotated[Complete, subcommand("complete")]
     | Annotated[Models, subcommand("models")]
     | Annotated[Data, subcommand("data")]
     | Annotated[Train, subcommand("train")]
@@ -34,7 +35,7 @@ Exit codes: 0 done; 1 nothing valid was made, or an unexpected error, shown with
 that says what to do; 130 interrupted (Ctrl-C), with everything finished so far kept."""
 
 
-def parse(argv: Sequence[str]) -> Sample | Models | Data | Train | Evaluate | View:
+def parse(argv: Sequence[str]) -> Sample | Complete | Models | Data | Train | Evaluate | View:
     """The command that some arguments (without the program's name) ask for; none ask for help.
 
     Raises:

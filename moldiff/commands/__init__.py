@@ -3,6 +3,7 @@
 Everything heavy is imported when a command runs, so that ``moldiff --help`` answers at once.
 """
 
+from moldiff.commands.complete import Complete
 from moldiff.commands.data import Data
 from moldiff.commands.evaluate import Evaluate
 from moldiff.commands.models import Models
@@ -12,6 +13,7 @@ from moldiff.commands.train import Train
 from moldiff.commands.view import View
 
 __all__ = [
+    "Complete",
     "Data",
     "Evaluate",
     "Models",

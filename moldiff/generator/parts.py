@@ -90,8 +90,14 @@ def parts(mol: Any, keep: Any = None, *, attach: Iterable[int] | None = None) ->
 
 
 def without_dummies(mol: Any) -> tuple[Any, set[int]]:
-    """The molecule with all hydrogens and hydrogen or carbon in place of dummy atoms, and the places of these."""
+    """The molecule with all hydrogens and hydrogen or carbon in place of dummy atoms, and the places of these.
+
+    Raises:
+        ValueError: for a molecule that RDKit refuses.
+    """
     from rdkit import Chem, rdBase
+
+    from moldiff.molecules.convert import sanitise_mol
 
     whole = Chem.RWMol(mol)
     dummies = {atom.GetIdx() for atom in whole.GetAtoms() if atom.GetAtomicNum() == 0}
@@ -102,7 +108,7 @@ def without_dummies(mol: Any) -> tuple[Any, set[int]]:
         plain.SetNoImplicit(True)
         whole.ReplaceAtom(i, plain)
     with rdBase.BlockLogs():
-        whole.UpdatePropertyCache(strict=False)
+        sanitise_mol(whole)
         return Chem.AddHs(whole, addCoords=True), dummies
 
 

@@ -1,0 +1,90 @@
+"""`moldiff complete`: new molecules around a kept part into a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from moldiff.commands.options import DONE, NOTHING_MADE, Flag, Text, Whole, say
+
+
+@dataclass(frozen=True)
+class Complete:
+    """Keep a part of a molecule where it is and make the rest anew: scaffolds, growing, linking.
+
+    Example: moldiff complete qm9 scaffold.sdf --keep c1ccoc1 --n-new 2 5 -n 50 -o out.sdf
+
+    Kept atoms come out with the elements, charges, bonds and coordinates they came in with, and first; the property
+    `kept` of each molecule lists them. Hydrogens where something new is attached are made anew.
+
+    Attributes:
+        model: a shipped model (see `moldiff models`), a run folder or a weights file.
+        scaffold: file with the molecule in 3D; of several the first is taken. Dummy atoms are attachment points.
+        out: file to write; its suffix chooses the format: .sdf, .xyz, .extxyz or .smi.
+        keep: SMARTS of the part to keep; all but dummy atoms by default.
+        atoms: numbers of the atoms to keep instead, from 0 as RDKit counts.
+        n_new: new heavy atoms: lowest and highest number.
+        number: structures to draw; the valid and connected ones are written.
+        steps: sampler steps, one network evaluation each; the model's own by default.
+        seed: starting point of all random numbers.
+        batch_size: structures worked on at a time; 64 on a CPU and 1024 on a GPU by default.
+        device: auto (a GPU if there is one), cpu or cuda.
+        quiet: no table.
+        json: print the summary as JSON instead of the table.
+    """
+
+    model: Annotated[Positional[str], arg(metavar="MODEL")]
+    scaffold: Annotated[Positional[Path], arg(metavar="FILE")]
+    out: Annotated[Path, arg(aliases=["-o"])]
+    keep: Annotated[Text, arg(metavar="SMARTS", help_behavior_hint="")] = None
+    atoms: Annotated[tuple[int, ...], arg(help_behavior_hint="")] = ()
+    n_new: tuple[int, int] = (2, 5)
+    number: Annotated[int, arg(aliases=["-n"])] = 50
+    steps: Whole = None
+    seed: int = 0
+    batch_size: Whole = None
+    device: str = "auto"
+    quiet: Flag = False
+    json: Flag = False
+
+    def run(self) -> int:
+        """Read, complete, write, summarise."""
+        from moldiff.commands.sample import without_nan, written
+        from moldiff.data.files import read_molecules
+        from moldiff.data.writing import Writer
+        from moldiff.generator import load
+
+        if self.keep is not None and self.atoms:
+            raise ValueError(f"--keep {self.keep} and --atoms {' '.join(map(str, self.atoms))}: give one of them")
+        reading = read_molecules(self.scaffold, hydrogens="implicit")
+        with Writer(self.out) as writer:
+            generator = load(self.model, device=self.device)
+            mols = generator.complete(
+                reading[0],
+                self.keep if self.keep is not None else list(self.atoms) or None,
+                n_new=self.n_new,
+                n=self.number,
+                seed=self.seed,
+                steps=self.steps,
+                batch_size=self.batch_size,
+            )
+            if len(reading) > 1:
+                say(f"{self.scaffold} holds {len(reading)} molecules: the first was taken")
+            for place, mol in enumerate(mols):
+                mol.SetProp("_Name", f"{generator.name}-{self.seed}-{place}")
+                writer.write(mol)
+            if self.json:
+                facts = {"model": self.model, "out": str(self.out), "written": writer.count}
+                print(json.dumps(without_nan(facts | mols.report.to_dict())))
+            elif not self.quiet:
+                print(mols.report)
+            if writer.count == 0:
+                say(f"no valid molecule was made, {written(writer)}; draw more (-n) or keep another part")
+                return NOTHING_MADE
+            if not self.quiet:
+                say(written(writer))
+        return DONE

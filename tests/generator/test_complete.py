@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+
+from moldiff.denoiser import Prediction
+from moldiff.generator import Generator
+from moldiff.generator import complete as completion
+from moldiff.generator.hydrogens import Hydrogens
+from moldiff.generator.parts import parts
+from moldiff.molecules.convert import Arrays, canonical_smiles, from_mol
+
+from .oracles import Answer, config, made
+
+
+def known(heavy: int, open_: int, hydrogens: int) -> Hydrogens:
+    return Hydrogens({(heavy, open_): np.full(50, hydrogens)}, {}, 20)
+
+
+def noise(seed: int = 0) -> Any:
+    """A network that answers at random."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def answer(state: Any, *_: Any) -> Any:
+        b, n = state.mask.shape
+        bonds = torch.randn(b, n, n, 5, generator=generator)
+        return Prediction(
+            positions=torch.randn(b, n, 3, generator=generator),
+            elements=torch.randn(b, n, 4, generator=generator),
+            charges=torch.randn(b, n, 3, generator=generator),
+            bonds=bonds + bonds.transpose(1, 2),
+        )
+
+    return answer
+
+
+def reordered(mol: Any, first: list[int]) -> Arrays:
+    """The molecule with some atoms first, then the other heavy ones, then hydrogens."""
+    arrays = from_mol(mol)
+    rest = [i for i in np.argsort(arrays.numbers == 1, kind="stable").tolist() if i not in first]
+    order = np.array(first + rest)
+    return Arrays(
+        arrays.numbers[order], arrays.positions[order], arrays.charges[order], arrays.bonds[np.ix_(order, order)]
+    )
+
+
+def test_the_missing_part_of_a_molecule_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    mol = made("OCc1ccco1")
+    translated = Chem.Mol(mol)
+    conformer = translated.GetConformer()
+    conformer.SetPositions(np.array(conformer.GetPositions()) + np.array([10.0, -20.0, 30.0]))
+    part = parts(translated, "c1ccco1")[0]
+    assert part.open == 1
+    truth = reordered(translated, list(part.sources))
+    generator = Generator(Answer(truth, given=len(part.sources)), config(truth), device="cpu", precision="fp32")
+    monkeypatch.setattr(completion, "hydrogens_of", lambda _: known(2, 1, 3))
+    found = generator.complete(translated, "c1ccco1", n_new=2, n=5)
+    assert len(found) == 5 and found.report.made == 5 and not found.failed
+    for other in found:
+        assert canonical_smiles(other) == canonical_smiles(mol)
+        # the kept atoms are bit-identical, and the new ones stand where the molecule's own stood
+        there = np.array(other.GetConformer().GetPositions())
+        assert np.array_equal(there[: len(part.sources)], part.arrays.positions)
+        np.testing.assert_allclose(there, truth.positions, atol=2e-3)
+        assert [a.GetIntProp("kept") for a in other.GetAtoms() if a.HasProp("kept")] == list(part.sources)
+        assert other.GetProp("kept").split() == [str(i) for i in range(len(part.sources))]
+
+
+@pytest.mark.parametrize("keep", ["c1ccco1", None, "CO", "[CH2]"])
+def test_given_parts_and_counts_hold_whatever_the_network_says(keep: str | None) -> None:
+    mol = made("OCc1ccco1")
+    generator = Generator(noise(), config(from_mol(mol), largest=29), device="cpu", precision="fp32")
+    generator.sampler = type(generator.sampler)(steps=5, remask=25.0)
+    items = list(completion.stream(generator, mol, keep, n_new=(1, 3), n=12, seed=3, batch_size=5))
+    assert sorted(item.number for item in items) == list(range(12))
+    variants = parts(mol, keep)
+    heavy = Counter()
+    for item in items:
+        some = [
+            part
+            for part in variants
+            if np.array_equal(item.arrays.positions[: len(part.arrays)], part.arrays.positions)
+        ]
+        assert some
+        part, k = some[0], len(some[0].arrays)
+        assert np.array_equal(item.arrays.numbers[:k], part.arrays.numbers)
+        assert np.array_equal(item.arrays.charges[:k], part.arrays.charges)
+        assert np.array_equal(item.arrays.bonds[:k, :k], part.arrays.bonds)
+        heavy[int((item.arrays.numbers[k:] > 1).sum())] += 1
+    assert set(heavy) <= {1, 2, 3} and len(heavy) > 1
+
+
+def test_the_same_seed_gives_the_same_completions() -> None:
+    mol = made("CCO")
+    drawn = []
+    for seed in (1, 1, 2):
+        generator = Generator(noise(), config(from_mol(mol), largest=29), device="cpu", precision="fp32")
+        items = completion.stream(generator, mol, n_new=2, n=3, seed=seed, steps=3)
+        drawn.append([item.arrays.numbers.tolist() for item in items])
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_hydrogens_stay_but_at_attachment_atoms() -> None:
+    mol = made("CCO")  # C 0, C 1, O 2, H 3-5 on 0, H 6-7 on 1, H 8 on 2
+    (cut,) = parts(mol, [0, 1])
+    assert cut.sources == (0, 1, 3, 4, 5) and cut.open == 3
+    (with_one,) = parts(mol, [0, 1, 6])
+    assert with_one.sources == (0, 1, 3, 4, 5, 6) and with_one.open == 2
+    grown = parts(mol)
+    assert [part.sources for part in grown] == [(0, 1, 2, 6, 7, 8), (0, 1, 2, 3, 4, 5, 8), (0, 1, 2, 3, 4, 5, 6, 7)]
+    assert [part.open for part in grown] == [3, 2, 1]
+    (chosen,) = parts(mol, attach=[2])
+    assert chosen.sources == grown[2].sources
+
+
+def test_attachment_points_of_a_pattern_and_of_the_molecule() -> None:
+    mol = made("Cc1ccccc1")
+    (by_pattern,) = parts(mol, Chem.MolFromSmiles("[*]c1ccccc1"))
+    assert by_pattern.open == 1 and Counter(by_pattern.arrays.numbers.tolist()) == {6: 6, 1: 5}
+    assert (by_pattern.arrays.bonds[:6, :6] == 4).sum() == 12
+    dummy = Chem.RWMol(mol)
+    dummy.ReplaceAtom(0, Chem.Atom(0))
+    for hydrogen in sorted(a.GetIdx() for a in dummy.GetAtomWithIdx(0).GetNeighbors() if a.GetAtomicNum() == 1)[::-1]:
+        dummy.RemoveAtom(hydrogen)
+    (by_dummy,) = parts(dummy.GetMol())
+    assert by_dummy.open == 1
+    np.testing.assert_array_equal(by_dummy.arrays.numbers, by_pattern.arrays.numbers)
+    np.testing.assert_array_equal(by_dummy.arrays.bonds, by_pattern.arrays.bonds)
+    linker = parts(made("OCCCN"), [0, 1, 3, 4])[0]  # two ends of a chain
+    assert linker.open == 2 + 2 + 2
+
+
+def test_missing_hydrogens_are_added() -> None:
+    mol = Chem.RemoveHs(made("Cc1ccccc1"))
+    (part,) = parts(mol, list(range(1, 7)))
+    assert Counter(part.arrays.numbers.tolist()) == {6: 6, 1: 5}
+
+
+def test_bad_requests_say_what_to_do() -> None:
+    mol = made("OCc1ccco1")
+    generator = Generator(noise(), config(from_mol(mol), largest=20), device="cpu", precision="fp32")
+    for arguments, text in (
+        ({"keep": "c1ccccc1"}, "matches nothing"),
+        ({"keep": Chem.MolFromSmiles("[*]c1ccccc1")}, "matches nothing"),
+        ({"keep": "C("}, "no SMARTS"),
+        ({"keep": [99]}, "0 to 12"),
+        ({"keep": []}, "give indices"),
+        ({"keep": range(13)}, "valence"),
+        ({"n_new": 0}, "at least 1"),
+        ({"n_new": (3, 2)}, "lowest"),
+        ({"n_new": 19}, "more than the 20"),
+        ({"attach": [12]}, "attach"),
+        ({"n": 0}, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            generator.complete(mol, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no conformer"):
+        generator.complete(Chem.MolFromSmiles("CCO"))
+    with pytest.raises(ValueError, match="element Br is unknown"):
+        generator.complete(made("CCBr"), [2])
+    with pytest.warns(UserWarning, match="matches 2 times"):
+        generator.complete(made("CCO"), "C", n_new=1, n=1, steps=1)
+
+
+def test_hydrogens_are_counted_as_in_cut_molecules() -> None:
+    chains = Hydrogens.of(["CCCCCC"] * 40)
+    assert chains.largest == 6
+    # cut off an alkane: 2 n + 1 hydrogens and those of the attachment atom, 3 with an end atom's (2 of an inner one's)
+    assert set(chains.table[1, 3].tolist()) <= {3 + 2, 3 + 3}
+    rng = np.random.default_rng(0)
+    assert {chains.draw([2], 3, most=20, rng=rng)[1] for _ in range(50)} == {2 * 2 + 1 + 2}
+    # longer than any cut: the excess adds up
+    n, h = chains.draw([9], 3, most=99, rng=rng)
+    assert n == 9 and h >= 0
+    with pytest.raises(ValueError, match="do not fit"):
+        chains.draw([2], 3, most=4, rng=rng)
+    assert Hydrogens().draw([3], 1, most=30, rng=rng)[0] == 3
