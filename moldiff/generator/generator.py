@@ -147,7 +147,7 @@ class Generator(Tasks):
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
         process = JointProcess.for_molecules(self.config.diffusion, self.alphabets, sampler=config)
         sizes = self._sizes(n, mix(seed, round_), guidance.sizes(n_atoms), guidance.size_weights)
-        parts = sizes.argsort(stable=True).split(batch_size)
+        parts = sizes.argsort(stable=True).split(max(1, batch_size // guidance.particles))
         generator = torch.Generator().manual_seed(mix(seed, round_, 1))
         parts = [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
         # a small first batch shows something early
@@ -156,7 +156,7 @@ class Generator(Tasks):
 
         def advance(step: Step) -> None:
             if bar is not None:
-                bar.update(len(step.state) / config.steps)
+                bar.update(len(step.state) / (config.steps * guidance.particles))
 
         for index, rows in enumerate(parts):
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, index))

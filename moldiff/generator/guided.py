@@ -15,8 +15,10 @@ from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.sampler import Callback, Step, sample
 from moldiff.generator import targets
 from moldiff.generator.formulas import Chemistry
+from moldiff.generator.rewards import MolReward, Rewards
 from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
 from moldiff.guidance.constraints import Constrained
+from moldiff.guidance.steering import Steering
 from moldiff.state import Alphabet, State
 
 
@@ -31,6 +33,9 @@ class Wishes(TypedDict, total=False):
         elements, forbid: the only elements allowed; elements not allowed.
         require: elements that must be there, each as often as it is named.
         charge: net charge. Constraints hold in every structure, valid or not.
+        reward: steer towards more of it: ``list[Mol] -> array``, or a name of `moldiff.generator.rewards.NAMED`.
+        particles: structures that compete for each place in the sample; each costs as much as one.
+        strength: how much a unit of the reward counts: the sample is tilted by exp(strength * reward).
     """
 
     target: Mapping[str, float] | None
@@ -40,6 +45,9 @@ class Wishes(TypedDict, total=False):
     forbid: str | Sequence[str] | None
     require: str | Sequence[str] | None
     charge: int | None
+    reward: str | MolReward | None
+    particles: int
+    strength: float
 
 
 class Guidance:
@@ -73,6 +81,14 @@ class Guidance:
             require=wishes.get("require"),
             charge=wishes.get("charge"),
         )
+        reward, self.particles = wishes.get("reward"), 1
+        self.rewards: Rewards | None = None
+        self.strength = float(wishes.get("strength", 1.0))
+        if reward is not None:
+            self.rewards = Rewards(reward, config=config, alphabets=alphabets)
+            self.particles = wishes.get("particles", 4)
+            # refuses senseless settings now and not in the first batch
+            self._steering(self.rewards, torch.Generator())
         self.size_weights = self._size_weights(reference)
 
     def _size_weights(self, reference: Path | None) -> Tensor | None:
@@ -99,12 +115,17 @@ class Guidance:
             lines.append(f"target: {asked}; guidance {self.weight:g}")
         if str(self.chemistry):
             lines.append(f"constraints: {self.chemistry}")
+        if self.rewards is not None:
+            lines.append(f"{self.rewards}; {self.particles} particles, strength {self.strength:g}")
         return tuple(lines)
 
     @property
     def evaluations(self) -> int:
         """Network evaluations of a structure in one sampler step."""
-        return evaluations(self.weight) if self.target else 1
+        return self.particles * (evaluations(self.weight) if self.target else 1)
+
+    def _steering(self, rewards: Rewards, generator: torch.Generator) -> Steering:
+        return Steering(rewards, particles=self.particles, strength=self.strength, generator=generator)
 
     def sizes(self, n_atoms: int | Sequence[int] | None) -> int | Sequence[int] | None:
         """Atom counts that follow from the wishes and what the user says of them; None leaves them to chance."""
@@ -121,19 +142,25 @@ class Guidance:
         callback: Callback | None = None,
     ) -> State:
         """Draw the structures of one batch; arguments as for `moldiff.diffusion.sampler.sample`."""
-        condition = None
+        condition, steering = None, None
+        callbacks: list[Callback] = []
+        if self.rewards is not None:
+            state = state.index(torch.arange(len(state), device=state.device).repeat_interleave(self.particles))
         if self.target:
             denoiser = classifier_free(denoiser, self.weight)
             condition = targets.condition(self.config, self.target, len(state), state.device)
-        callbacks: list[Callback] = []
         constraints = self.chemistry.constraints(state.size)
         if constraints:
             constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
             denoiser = constrained
             callbacks.append(constrained.restore)
+        if self.rewards is not None:
+            # on the CPU, where the rewards are
+            steering = self._steering(self.rewards, torch.Generator().manual_seed(generator.initial_seed()))
+            callbacks.append(steering)
         if callback is not None:
             callbacks.append(callback)
-        return sample(
+        done = sample(
             denoiser,
             process,
             state=state,
@@ -142,6 +169,7 @@ class Guidance:
             condition=condition,
             callback=chain(callbacks),
         )
+        return done if steering is None else done.index(steering.choose().to(done.device))
 
 
 def chain(callbacks: Sequence[Callback]) -> Callback:

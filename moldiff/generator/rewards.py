@@ -1,0 +1,109 @@
+"""Rewards of molecules as functions of States, which is all that steering knows."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.config import ModelConfig
+from moldiff.generator.export import to_arrays
+from moldiff.state import Alphabet, State
+
+#: Rewards by name: a descriptor and its sign. An easy synthesis has a low score, so its reward is minus the score.
+NAMED: dict[str, float] = {"qed": 1.0, "logp": 1.0, "sa": -1.0, "tpsa": 1.0, "rings": 1.0}
+
+MolReward = Callable[[list[Any]], Sequence[float]]
+"""``list[rdkit.Chem.Mol] -> array``: one number a molecule, more is better; NaN for no judgement."""
+
+
+@final
+class Rewards:
+    """A reward on molecules, called with States.
+
+    A structure that is no valid, connected molecule has no reward (NaN). A reward that raises is called again molecule
+    by molecule, so that the failure costs only the molecule at fault; it is counted and warned of once.
+
+    Args:
+        reward: a function of a list of molecules, or a name of `NAMED`, whose unit is then the descriptor's deviation
+            in training (1 where the model was trained without it).
+        config: of the model. alphabets: its symbols.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+
+    def __init__(self, reward: str | MolReward, *, config: ModelConfig, alphabets: Mapping[str, Alphabet]) -> None:
+        if isinstance(reward, str):
+            if reward not in NAMED:
+                raise ValueError(f"unknown reward {reward!r}: choose from {', '.join(NAMED)}, or give a function")
+            unit = next((p.deviation for p in config.properties if p.name == reward), 1.0)
+            self.name, self.function = reward, described(reward, NAMED[reward] / unit)
+        elif callable(reward):
+            self.name, self.function = getattr(reward, "__name__", type(reward).__name__), reward
+        else:
+            raise ValueError(f"a reward is a function of a list of molecules or a name, not {reward!r}")
+        self.alphabets = alphabets
+        self.calls = self.failures = 0
+
+    def __call__(self, state: State) -> Tensor:
+        """(B,) float64 rewards on the CPU; NaN where there is none."""
+        from moldiff.molecules.convert import stereo_from_3d
+        from moldiff.molecules.validity import check
+
+        rewards = torch.full((len(state),), torch.nan, dtype=torch.float64)
+        verdicts = [check(arrays) for arrays in to_arrays(state, self.alphabets)]
+        rows = [i for i, v in enumerate(verdicts) if v.valid_connected and v.mol is not None]
+        if rows:
+            values = self._judge([stereo_from_3d(verdicts[i].mol) for i in rows])
+            rewards[rows] = torch.from_numpy(values)
+        return rewards
+
+    def _judge(self, mols: list[Any]) -> np.ndarray:
+        self.calls += len(mols)
+        try:
+            return self._numbers(self.function(mols), len(mols))
+        except Exception as error:
+            if len(mols) > 1:
+                return np.concatenate([self._judge_one(mol) for mol in mols])
+            return self._failed(error)
+
+    def _judge_one(self, mol: Any) -> np.ndarray:
+        try:
+            return self._numbers(self.function([mol]), 1)
+        except Exception as error:
+            return self._failed(error)
+
+    def _failed(self, error: Exception) -> np.ndarray:
+        self.failures += 1
+        if self.failures == 1:
+            warnings.warn(
+                f"the reward {self.name} raised {type(error).__name__}: {error}; that molecule goes without",
+                stacklevel=2,
+            )
+        return np.array([np.nan])
+
+    def _numbers(self, values: Any, count: int) -> np.ndarray:
+        numbers = np.asarray(values, dtype=np.float64).reshape(-1)
+        if len(numbers) != count:
+            raise ValueError(f"it gave {len(numbers)} numbers for {count} molecules")
+        return np.where(np.isfinite(numbers), numbers, np.nan)
+
+    def __str__(self) -> str:
+        text = f"reward {self.name}"
+        return f"{text}, which raised for {self.failures} of {self.calls} molecules" if self.failures else text
+
+
+def described(name: str, factor: float) -> MolReward:
+    """A descriptor of `moldiff.molecules.descriptors` times a factor, as a reward."""
+
+    def reward(mols: list[Any]) -> list[float]:
+        from moldiff.molecules.descriptors import DESCRIPTORS
+
+        return [factor * DESCRIPTORS[name](mol) for mol in mols]
+
+    return reward
