@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
-from moldiff.commands.options import DONE, INTERRUPTED, NOTHING_MADE, Flag, Whole, say
+from moldiff.commands.options import DONE, INTERRUPTED, NOTHING_MADE, Flag, Text, Whole, say
 
 if TYPE_CHECKING:
     from moldiff.data.writing import Writer
@@ -36,6 +36,16 @@ class Sample:
         model: a shipped model (see `moldiff models`), a run folder or a weights file.
         out: file to write; its suffix chooses the format: .sdf, .xyz, .extxyz or .smi.
         number: structures to draw; the valid and connected ones are written.
+        target: a property and its value, as gap=5.0; may be given several times. `moldiff models` names the properties.
+        guidance: weight of the targets: 1 is plain, 1.5 to 3 follow them closer at twice the cost.
+        formula: exact elements, as C7H10O2; fixes the atom count.
+        elements: the only elements allowed, as C,H,N.
+        forbid: elements not allowed, as O.
+        require: elements that must be there, as N,O or N,N.
+        charge: net charge of every molecule.
+        reward: steer towards more of qed, logp, tpsa, rings, or ease of synthesis (sa).
+        particles: structures that compete for each place when there is a reward; each costs as much as one.
+        strength: how much a deviation of the reward in training counts.
         steps: sampler steps, one network evaluation each: 20 to 30 are fast, 100 are best; the model's own by default.
         seed: starting point of all random numbers.
         n_atoms: atoms of every molecule, hydrogens included; as in the training set by default.
@@ -50,6 +60,16 @@ class Sample:
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     out: Annotated[Path, arg(aliases=["-o"])]
     number: Annotated[int, arg(aliases=["-n"])] = 100
+    target: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE", help_behavior_hint="")] = ()
+    guidance: float = 1.0
+    formula: Text = None
+    elements: Text = None
+    forbid: Text = None
+    require: Text = None
+    charge: Whole = None
+    reward: Text = None
+    particles: int = 4
+    strength: float = 1.0
     steps: Whole = None
     seed: int = 0
     n_atoms: Whole = None
@@ -80,9 +100,21 @@ class Sample:
         import time
 
         from moldiff.generator import load
-        from moldiff.generator.generator import failure
+        from moldiff.generator.results import failure
 
         generator = load(self.model, device=self.device)
+        plan = generator.guide(
+            target=targets(self.target),
+            guidance=self.guidance,
+            formula=self.formula,
+            elements=self.elements,
+            forbid=self.forbid,
+            require=self.require,
+            charge=self.charge,
+            reward=self.reward,
+            particles=self.particles,
+            strength=self.strength,
+        )
         verdicts, lost, start = [], 0, time.perf_counter()
         try:
             for item in generator.stream(
@@ -93,6 +125,7 @@ class Sample:
                 batch_size=self.batch_size,
                 fill=self.fill,
                 progress=sys.stderr.isatty() and not self.quiet,
+                plan=plan,
             ):
                 verdicts.append(item.verdict)
                 mol = item.mol
@@ -116,6 +149,7 @@ class Sample:
             steps=self.steps,
             seed=self.seed,
             batch_size=self.batch_size,
+            guidance=plan,
         )
         if self.json:
             facts = {"model": self.model, "out": str(self.out), "written": writer.count}
@@ -130,6 +164,25 @@ class Sample:
         if not self.quiet:
             say(written(writer))
         return DONE
+
+
+def targets(options: tuple[str, ...]) -> dict[str, float]:
+    """Targets written as name=value.
+
+    Raises:
+        ValueError: for one that is written otherwise, or given twice.
+    """
+    found: dict[str, float] = {}
+    for option in options:
+        name, _, value = option.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError(f"--target {option}: write a property and its value, as in --target gap=5.0") from None
+        if name in found:
+            raise ValueError(f"--target {option}: {name} is given twice")
+        found[name] = number
+    return found
 
 
 @contextlib.contextmanager

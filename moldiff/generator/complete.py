@@ -15,20 +15,19 @@ from moldiff.data.batching import mix
 from moldiff.denoiser import Denoiser
 from moldiff.diffusion.tasks import given_atoms
 from moldiff.generator.export import to_arrays
-from moldiff.generator.given import encode, settings, to_state, walk
+from moldiff.generator.given import Model, encode, settings, to_state, walk
 from moldiff.generator.hydrogens import hydrogens_of
 from moldiff.generator.parts import Part, parts
-from moldiff.generator.results import Molecules
+from moldiff.generator.results import Drawn, Molecules, failure
 from moldiff.guidance.completion import exact_count
 from moldiff.state import centred
 
 if TYPE_CHECKING:
-    from moldiff.generator.generator import Drawn, Generator
     from moldiff.molecules.convert import Arrays
 
 
 def complete(
-    generator: Generator,
+    generator: Model,
     mol: Any,
     keep: Any = None,
     *,
@@ -40,8 +39,6 @@ def complete(
     batch_size: int | None = None,
 ) -> Molecules:
     """Complete a part of a molecule; see `moldiff.generator.Generator.complete`."""
-    from moldiff.generator.generator import failure
-
     start = time.perf_counter()
     items = sorted(
         stream(
@@ -70,7 +67,7 @@ def complete(
 
 
 def stream(
-    generator: Generator,
+    generator: Model,
     mol: Any,
     keep: Any = None,
     *,
@@ -105,7 +102,7 @@ def numbers(n_new: int | Sequence[int]) -> range:
 
 
 def draw_sizes(
-    generator: Generator, variants: Sequence[Part], choices: range, n: int, *, rng: np.random.Generator
+    generator: Model, variants: Sequence[Part], choices: range, n: int, *, rng: np.random.Generator
 ) -> tuple[list[Part], list[int], list[int]]:
     """The part, the new heavy atoms and the new hydrogens of n structures.
 
@@ -142,7 +139,7 @@ def draw_sizes(
 
 
 def finish(
-    generator: Generator,
+    generator: Model,
     chosen: Sequence[Part],
     heavy: Sequence[int],
     hydrogens: Sequence[int],
@@ -152,7 +149,6 @@ def finish(
     batch_size: int,
 ) -> Iterator[Drawn]:
     """Sample the new atoms of each part and judge the result; the kept atoms stay in the frame of the molecule."""
-    from moldiff.generator.generator import Drawn
     from moldiff.molecules.convert import stereo_from_3d
     from moldiff.molecules.validity import check
 

@@ -7,16 +7,13 @@ one with some right and some wrong is drawn again.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from moldiff.data.batching import mix
 from moldiff.diffusion.tasks import given_fields
-from moldiff.generator.given import settings, to_state, walk
-
-if TYPE_CHECKING:
-    from moldiff.generator.generator import Generator
+from moldiff.generator.given import Model, settings, to_state, walk
 
 #: At most this many times the number asked for are drawn.
 DRAW_LIMIT = 20
@@ -26,7 +23,7 @@ APART = 1.05
 
 
 def conformers(
-    generator: Generator,
+    generator: Model,
     molecule: Any,
     *,
     n: int = 20,

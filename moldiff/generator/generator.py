@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
@@ -23,34 +23,18 @@ from moldiff.diffusion.sampler import Step
 from moldiff.generator import targets
 from moldiff.generator.export import to_arrays
 from moldiff.generator.guided import Guidance, Wishes
-from moldiff.generator.results import Failed, Molecules, Report
+from moldiff.generator.results import Drawn, Molecules, Report, failure
 from moldiff.generator.tasks import Tasks
 from moldiff.networks.weights import alphabets
 from moldiff.state import State
 
 if TYPE_CHECKING:
-    from moldiff.molecules.convert import Arrays
     from moldiff.molecules.validity import Verdict
 
 #: With ``fill`` at most this many times the number asked for are drawn.
 FILL_LIMIT = 20
 #: Largest size of the first batch of a sample.
 FIRST_BATCH = 16
-
-
-class Drawn(NamedTuple):
-    """One structure as it is finished.
-
-    Attributes:
-        number: its place in the sample, from 0; batches finish in another order.
-        mol: `rdkit.Chem.Mol` with conformer, bonds, charges and stereochemistry; None unless valid and connected.
-        arrays: the structure as drawn. verdict: what is wrong with it, if anything.
-    """
-
-    number: int
-    mol: Any
-    arrays: Arrays
-    verdict: Verdict
 
 
 class Generator(Tasks):
@@ -356,17 +340,6 @@ class Generator(Tasks):
 
 
 BAR = "{l_bar}{bar}| {n:.0f}/{total:.0f} molecules [{elapsed}<{remaining}]"
-
-
-def failure(item: Drawn) -> Failed:
-    """The record of an invalid structure."""
-    from moldiff.molecules.convert import MoleculeError, to_mol
-
-    try:
-        mol = to_mol(item.arrays, sanitise=False)
-    except (MoleculeError, ValueError):
-        mol = None
-    return Failed(item.number, item.verdict.reason, item.verdict.message, mol)
 
 
 def blank_state(sizes: Tensor) -> State:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -18,16 +20,47 @@ from moldiff.diffusion.sampler import sample
 from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
-    from moldiff.config import SamplerConfig
-    from moldiff.generator.generator import Generator
+    from moldiff.config import ModelConfig, SamplerConfig
+    from moldiff.denoiser import Network
+    from moldiff.generator.results import Report
     from moldiff.molecules.convert import Arrays
+    from moldiff.molecules.validity import Verdict
+
+
+class Model(Protocol):
+    """What the tasks need of a `Generator`, which is built on them and cannot be imported here."""
+
+    network: Network
+    config: ModelConfig
+    alphabets: Mapping[str, Alphabet]
+    sampler: SamplerConfig
+    device: torch.device
+    path: Path | None
+
+    def _autocast(self) -> AbstractContextManager[Any]: ...
+
+    def _check(self, n: int, batch_size: int | None) -> int: ...
+
+    def report(
+        self,
+        verdicts: Sequence[Verdict],
+        *,
+        asked: int,
+        seconds: float,
+        steps: int | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+    ) -> Report:
+        """The report on a sample."""
+        ...
+
 
 Wrap = Callable[[Denoiser, Tensor, torch.Generator], Denoiser]
 """``wrap(denoiser, rows, generator)``: the denoiser for those rows of the state."""
 
 
 def walk(
-    generator: Generator,
+    generator: Model,
     state: State,
     given: Mapping[str, Tensor],
     *,
@@ -64,7 +97,7 @@ def walk(
         yield rows, done.to("cpu")
 
 
-def settings(generator: Generator, steps: int | None, **changes: float) -> SamplerConfig:
+def settings(generator: Model, steps: int | None, **changes: float) -> SamplerConfig:
     """The generator's sampler settings with some exchanged."""
     config = generator.sampler if steps is None else dataclasses.replace(generator.sampler, steps=steps)
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]  # the callers name float fields

@@ -12,12 +12,11 @@ import numpy as np
 
 from moldiff.diffusion.tasks import given_fields
 from moldiff.generator.export import to_arrays
-from moldiff.generator.given import settings, to_state, walk
+from moldiff.generator.given import Model, settings, to_state, walk
 from moldiff.generator.results import Failed
 from moldiff.state import centred
 
 if TYPE_CHECKING:
-    from moldiff.generator.generator import Generator
     from moldiff.molecules.convert import Arrays
 
 #: Symbols are drawn near their most probable values, since one answer is wanted and no variety.
@@ -25,7 +24,7 @@ TEMPERATURE = 0.5
 
 
 def perceive(
-    generator: Generator,
+    generator: Model,
     structures: Any,
     *,
     charge: int | None = None,
@@ -103,7 +102,7 @@ def elect(number: int, arrays: Arrays, votes: Sequence[Arrays], charge: int | No
     return mol
 
 
-def refuse(arrays: Arrays, generator: Generator) -> tuple[str, str] | None:
+def refuse(arrays: Arrays, generator: Model) -> tuple[str, str] | None:
     """Reason and message for a structure that cannot be given to the network."""
     if len(arrays) == 0:
         return "empty", "no atoms"
@@ -116,7 +115,7 @@ def refuse(arrays: Arrays, generator: Generator) -> tuple[str, str] | None:
     return None
 
 
-def warn_of_size(generator: Generator, bare: Sequence[Arrays]) -> None:
+def warn_of_size(generator: Model, bare: Sequence[Arrays]) -> None:
     """Warn of structures larger than any trained on."""
     largest, most = max(map(int, generator.config.sizes)), max(map(len, bare), default=0)
     if most > largest:

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from moldiff.molecules.convert import Arrays
+    from moldiff.molecules.validity import Verdict
+
+
+class Drawn(NamedTuple):
+    """One structure as it is finished.
+
+    Attributes:
+        number: its place in the sample, from 0; batches finish in another order.
+        mol: `rdkit.Chem.Mol` with conformer, bonds, charges and stereochemistry; None unless valid and connected.
+        arrays: the structure as drawn. verdict: what is wrong with it, if anything.
+    """
+
+    number: int
+    mol: Any
+    arrays: Arrays
+    verdict: Verdict
 
 
 class Failed(NamedTuple):
@@ -20,6 +39,17 @@ class Failed(NamedTuple):
     reason: str
     message: str
     mol: Any
+
+
+def failure(item: Drawn) -> Failed:
+    """The record of an invalid structure."""
+    from moldiff.molecules.convert import MoleculeError, to_mol
+
+    try:
+        mol = to_mol(item.arrays, sanitise=False)
+    except (MoleculeError, ValueError):
+        mol = None
+    return Failed(item.number, item.verdict.reason, item.verdict.message, mol)
 
 
 @dataclass(frozen=True)

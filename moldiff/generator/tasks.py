@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from moldiff.generator.generator import Generator
+    from moldiff.generator.given import Model
     from moldiff.generator.results import Molecules
 
 
@@ -54,7 +54,7 @@ class Tasks:
         from moldiff.generator.complete import complete
 
         return complete(
-            cast("Generator", self),
+            cast("Model", self),
             mol,
             keep,
             n_new=n_new,
@@ -96,7 +96,7 @@ class Tasks:
         """
         from moldiff.generator.conformers import conformers
 
-        return conformers(cast("Generator", self), molecule, n=n, seed=seed, steps=steps, batch_size=batch_size)
+        return conformers(cast("Model", self), molecule, n=n, seed=seed, steps=steps, batch_size=batch_size)
 
     def perceive(
         self,
@@ -132,7 +132,7 @@ class Tasks:
         from moldiff.generator.perceive import perceive
 
         return perceive(
-            cast("Generator", self),
+            cast("Model", self),
             structures,
             charge=charge,
             samples=samples,
