@@ -167,3 +167,26 @@ def test_ctrl_c_keeps_what_is_finished(weights: str, tmp_path: Path) -> None:
     assert found is not None, error
     assert len(mols) == int(found.group(1)) <= int(found.group(2))
     assert "Traceback" not in error
+
+
+def test_sample_under_constraints_and_towards_a_target(weights: str, capsys: Streams) -> None:
+    arguments = ["sample", weights, "-n", "4", "-o", "out.sdf", "--steps", "2", "--keep-invalid"]
+    wishes = ["--target", "heavy_atoms=2", "--target", "qed=0.4", "--guidance", "2", "--formula", "C2H6O"]
+    assert run([*arguments, *wishes]) == 0
+    out = capsys.readouterr().out
+    assert "4 network evaluations" in out
+    # in the order of the model's properties
+    assert "target: qed 0.4, heavy_atoms 2; guidance 2" in out
+    assert "constraints: formula C2H6O; net charge 0" in out
+    for mol in Chem.SDMolSupplier("out.sdf", removeHs=False, sanitize=False):
+        symbols = sorted(atom.GetSymbol() for atom in mol.GetAtoms())
+        assert symbols == ["C", "C", "H", "H", "H", "H", "H", "H", "O"]
+
+
+def test_sample_refuses_wishes_that_cannot_be(weights: str, refused: Refused) -> None:
+    arguments = ["sample", weights, "-n", "2", "-o", "out.sdf"]
+    assert "write a property and its value" in refused([*arguments, "--target", "qed"])
+    assert "given twice" in refused([*arguments, "--target", "qed=1", "--target", "qed=2"])
+    assert "unknown property 'beauty'" in refused([*arguments, "--target", "beauty=1"])
+    assert "unknown symbol 'Xx'" in refused([*arguments, "--elements", "C,Xx"])
+    assert "unknown reward" in refused([*arguments, "--reward", "beauty"])
