@@ -149,6 +149,7 @@ class Guidance:
         if self.target:
             denoiser = classifier_free(denoiser, self.weight)
             condition = targets.condition(self.config, self.target, len(state), state.device)
+        state, given = self.chemistry.give(state, generator=generator)
         constraints = self.chemistry.constraints(state.size)
         if constraints:
             constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
@@ -166,6 +167,7 @@ class Guidance:
             state=state,
             generator=generator,
             config=config,
+            given=given,
             condition=condition,
             callback=chain(callbacks),
         )
