@@ -1,8 +1,8 @@
 """How many atoms go with a property: a small table kept in the reference file, for sampling towards targets.
 
-p(N | y) is proportional to p(N) times a normal density of each asked property y_k with the mean and deviation that it
-has among training molecules of N atoms. The properties are taken as independent at fixed N, which is crude where two
-nearly repeat one another (gap and LUMO): the sizes then come out too narrow, never impossible.
+p(N | y) is proportional to p(N) times, for each asked property, the share of the molecules of N atoms whose value lies
+in the same of 24 equally filled bins. Several properties are taken as independent at fixed N, which counts twice what
+two of them repeat (gap and LUMO); so the product of m shares is raised to the power 1 / sqrt(m).
 """
 
 from __future__ import annotations
@@ -21,69 +21,65 @@ from moldiff.data.archive import Archive
 
 __all__ = ["SizeTable"]
 
-PRIOR = 10.0
-"""Molecules that the overall deviation at fixed size counts as, when that of a rare size is estimated."""
-SMALLEST = 0.05
-"""Smallest deviation, in deviations over all sizes: the heavy atoms of the smallest molecules do not vary at all."""
+BINS = 24
+"""Bins of a property, each with as many training molecules."""
+PRIOR = 20.0
+"""Molecules of any size that are added to those of each size, so that a rare size has no empty bins."""
 PREFIX = "sizes_"
 
 
 @dataclass(frozen=True)
 class SizeTable:
-    """Means and deviations of P properties among the training molecules of each of S atom counts.
+    """Histograms of P properties among the training molecules of each of S atom counts.
 
     Attributes:
         names: the properties.
         atoms, counts: (S,) atom counts, rising, and molecules of each.
-        mean, deviation: (S, P) in the units of the archive; NaN where no molecule of a size has the property.
+        edges: (P, Q - 1) borders of the bins, rising, in the units of the archive.
+        histograms: (S, P, Q) molecules.
     """
 
     names: tuple[str, ...]
     atoms: NDArray[np.int64]
     counts: NDArray[np.int64]
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
+    edges: NDArray[np.float64]
+    histograms: NDArray[np.int64]
 
     @staticmethod
     def of(archive: Archive) -> SizeTable:
-        """The table of the train split of an archive."""
+        """The table of the train split of an archive; values that are not finite are left out."""
         rows = archive.split == 0
         sizes = np.asarray(archive.n_atoms)[rows].astype(np.int64)
         values = np.asarray(archive.properties)[rows].astype(np.float64)
         atoms, which, counts = np.unique(sizes, return_inverse=True, return_counts=True)
-        shape = (len(atoms), values.shape[1])
-        known = np.isfinite(values)
-        filled = np.where(known, values, 0.0)
-        n, total = np.zeros(shape), np.zeros(shape)
-        np.add.at(n, which, known)
-        np.add.at(total, which, filled)
-        mean = np.divide(total, n, out=np.full(shape, np.nan), where=n > 0)
-        error = np.where(known, values - mean[which], 0.0) ** 2
-        squares = np.zeros(shape)
-        np.add.at(squares, which, error)
-        within = squares.sum(0) / np.maximum(n.sum(0), 1)
-        overall = filled.sum(0) / np.maximum(n.sum(0), 1)
-        spread = np.sqrt((np.where(known, values - overall, 0.0) ** 2).sum(0) / np.maximum(n.sum(0), 1))
-        deviation = np.sqrt((squares + PRIOR * within) / (n + PRIOR))
-        deviation = np.maximum(deviation, np.maximum(SMALLEST * spread, 1e-9))
         names = tuple(str(name) for name in archive.property_names)
-        return SizeTable(names, atoms, counts.astype(np.int64), mean, np.where(n > 0, deviation, np.nan))
+        edges = np.zeros((len(names), BINS - 1))
+        histograms = np.zeros((len(atoms), len(names), BINS), np.int64)
+        for column in range(len(names)):
+            known = np.isfinite(values[:, column])
+            if known.any():
+                edges[column] = np.quantile(values[known, column], np.arange(1, BINS) / BINS)
+            bins = np.searchsorted(edges[column], values[known, column], side="right")
+            np.add.at(histograms, (which[known], column, bins), 1)
+        return SizeTable(names, atoms, counts.astype(np.int64), edges, histograms)
 
     def probabilities(self, target: Mapping[str, float]) -> NDArray[np.float64]:
         """(S,) probability of each atom count given values of some properties.
 
         Args:
-            target: property -> value; properties that the table lacks are left out.
+            target: property -> value; properties that the table lacks are left out, and a value beyond the training
+                set's counts as its outermost bin.
         """
-        log = np.log(np.maximum(self.counts, 1e-9).astype(np.float64))
-        for name, value in target.items():
-            if name in self.names:
-                column = self.names.index(name)
-                mean, deviation = self.mean[:, column], self.deviation[:, column]
-                density = -0.5 * ((value - mean) / deviation) ** 2 - np.log(deviation)
-                log = log + np.where(np.isfinite(density), density, -np.inf)
-        if not np.isfinite(log).any():
-            log = np.log(self.counts.astype(np.float64))
+        log = np.log(self.counts.astype(np.float64))
+        asked = [name for name in target if name in self.names]
+        for name in asked:
+            column = self.names.index(name)
+            here = self.histograms[:, column].astype(np.float64)
+            share = here.sum(0) / max(here.sum(), 1.0)
+            place = int(np.searchsorted(self.edges[column], target[name], side="right"))
+            # 1e-9 for a bin that no molecule is in, as happens with whole numbers
+            likely = (here[:, place] + PRIOR * share[place] + 1e-9) / (here.sum(1) + PRIOR)
+            log = log + np.log(likely) / np.sqrt(len(asked))
         p = np.exp(log - log.max())
         return p / p.sum()
 
@@ -93,8 +89,8 @@ class SizeTable:
             f"{PREFIX}names": np.array(self.names, dtype=np.str_),
             f"{PREFIX}atoms": self.atoms.astype(np.int32),
             f"{PREFIX}counts": self.counts.astype(np.int32),
-            f"{PREFIX}mean": self.mean.astype(np.float32),
-            f"{PREFIX}deviation": self.deviation.astype(np.float32),
+            f"{PREFIX}edges": self.edges,
+            f"{PREFIX}histograms": self.histograms.astype(np.int32),
         }
 
     @staticmethod
@@ -106,15 +102,15 @@ class SizeTable:
             with np.load(path, allow_pickle=False) as stored:
                 if f"{PREFIX}names" not in stored.files:
                     return None
-                part = {name: stored[PREFIX + name] for name in ("names", "atoms", "counts", "mean", "deviation")}
+                part = {name: stored[PREFIX + name] for name in ("names", "atoms", "counts", "edges", "histograms")}
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a reference file ({error}): reinstall, or build it again") from error
         return SizeTable(
             tuple(part["names"].tolist()),
             part["atoms"].astype(np.int64),
             part["counts"].astype(np.int64),
-            part["mean"].astype(np.float64),
-            part["deviation"].astype(np.float64),
+            part["edges"].astype(np.float64),
+            part["histograms"].astype(np.int64),
         )
 
     def add_to(self, path: str | os.PathLike[str]) -> Path:

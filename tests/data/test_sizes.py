@@ -35,22 +35,34 @@ def test_the_table_holds_what_it_says() -> None:
     archive = toy()
     table = SizeTable.of(archive)
     assert table.atoms.tolist() == [2, 4] and table.counts.tolist() == [30, 10]
-    first = archive.properties[:30, 0].astype(np.float64)
-    np.testing.assert_allclose(table.mean[0, 0], first.mean(), rtol=1e-6)
-    # the deviation is drawn towards the one over all sizes, which is close to 1 too
-    np.testing.assert_allclose(table.deviation[:, 0], 1.0, atol=0.35)
-    # heavy atoms do not vary at a size, and yet have a width
-    assert (table.deviation[:, 1] > 0).all()
+    # every training molecule is in one bin of every property, and the test molecule in none
+    assert (table.histograms.sum(2) == np.array([[30, 30], [10, 10]])).all()
+    np.testing.assert_allclose(table.edges[0, 11], np.median(archive.properties[:40, 0]), rtol=1e-6)
 
 
 def test_probabilities_are_bayes_rule() -> None:
-    table = SizeTable(("y",), np.array([2, 4]), np.array([30, 10]), np.array([[0.0], [6.0]]), np.array([[1.0], [2.0]]))
-    weights = np.array([30 * np.exp(-0.5 * 2.0**2) / 1, 10 * np.exp(-0.5 * (4 / 2) ** 2) / 2])
-    np.testing.assert_allclose(table.probabilities({"y": 2.0}), weights / weights.sum())
+    table = SizeTable(
+        ("y", "z"),
+        np.array([2, 4]),
+        np.array([30, 10]),
+        np.array([[1.0], [1.0]]),
+        np.array([[[30, 0], [15, 15]], [[2, 8], [5, 5]]]),
+    )
+    share = 8 / 40
+    likely = np.array([20 * share / 50, (8 + 20 * share) / 30])
+    weights = np.array([30, 10]) * likely
+    np.testing.assert_allclose(table.probabilities({"y": 2.0}), weights / weights.sum(), rtol=1e-6)
+    np.testing.assert_allclose(table.probabilities({"y": 1e9}), table.probabilities({"y": 2.0}))
+    both = np.array([30, 10]) * likely ** (1 / np.sqrt(2))
+    np.testing.assert_allclose(table.probabilities({"y": 2.0, "z": 0.0}), both / both.sum(), rtol=1e-6)
     np.testing.assert_allclose(table.probabilities({}), [0.75, 0.25])
     np.testing.assert_allclose(table.probabilities({"unheard": 3.0}), [0.75, 0.25])
-    far = table.probabilities({"y": 1e6})
-    assert np.isfinite(far).all() and far[1] == 1
+
+
+def test_whole_numbers_find_their_bin() -> None:
+    table = SizeTable.of(toy())
+    assert table.probabilities({"heavy": 4.0})[1] > 0.6
+    assert table.probabilities({"heavy": 2.0})[0] > 0.8
 
 
 def test_the_table_is_added_to_a_reference_file(tmp_path: Path) -> None:
@@ -63,7 +75,8 @@ def test_the_table_is_added_to_a_reference_file(tmp_path: Path) -> None:
     again = SizeTable.load(table.add_to(path))
     assert again is not None and again.names == table.names
     np.testing.assert_array_equal(again.atoms, table.atoms)
-    np.testing.assert_allclose(again.mean, table.mean, rtol=1e-6)
+    np.testing.assert_array_equal(again.edges, table.edges)
+    np.testing.assert_array_equal(again.histograms, table.histograms)
     with np.load(path) as stored:
         assert str(stored["data"]) == "toy"
 

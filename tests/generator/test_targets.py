@@ -111,14 +111,14 @@ def test_a_target_outside_the_range_warns_with_the_range() -> None:
 
 def test_atom_counts_follow_the_target_where_the_table_is_at_hand(tmp_path: Path) -> None:
     np.savez(tmp_path / "reference.npz", data=np.array("toy"))
-    table = SizeTable(
-        ("gap",), np.array([3, 5]), np.array([100, 100]), np.array([[2.0], [6.0]]), np.array([[0.5], [0.5]])
-    )
+    histograms = np.array([[[1000, 50, 0]], [[0, 50, 1000]]])
+    table = SizeTable(("gap",), np.array([3, 5]), np.array([1050, 1050]), np.array([[3.0, 5.0]]), histograms)
     table.add_to(tmp_path / "reference.npz")
     sizes = {"3": 100, "5": 100}
     gen, _ = generator(sizes, path=tmp_path / "model.safetensors")
-    assert gen.draw(60, target={"gap": 6.0}, steps=1).n_atoms.tolist() == [5] * 60
-    assert gen.draw(60, target={"gap": 2.0}, steps=1).n_atoms.tolist() == [3] * 60
+    # 1 % are of the other size, since the table holds every bin open
+    assert gen.draw(60, target={"gap": 6.0}, steps=1).n_atoms.tolist().count(5) > 52
+    assert gen.draw(60, target={"gap": 2.0}, steps=1).n_atoms.tolist().count(3) > 52
     assert gen.draw(3, target={"gap": 2.0}, n_atoms=5, steps=1).n_atoms.tolist() == [5] * 3
     # half way, and without the table, both sizes come
     assert set(gen.draw(60, target={"gap": 4.0}, steps=1).n_atoms.tolist()) == {3, 5}
