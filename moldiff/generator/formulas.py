@@ -131,8 +131,9 @@ class Chemistry:
                 raise ValueError(f"the formula has {total} atoms, not {sorted(asked - {total})[0]}: leave n_atoms out")
             n_atoms = total
         if n_atoms is not None:
-            fewest = n_atoms if isinstance(n_atoms, int) else min(n_atoms)
-            if fewest < self.least_atoms:
+            fewest = n_atoms if isinstance(n_atoms, int) else min(n_atoms, default=0)
+            # fewer than one atom is refused elsewhere, in other words
+            if 1 <= fewest < self.least_atoms:
                 raise ValueError(f"{fewest} atoms cannot meet the constraints, which need {self.least_atoms} or more")
         return n_atoms
 
