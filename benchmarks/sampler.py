@@ -27,8 +27,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "re-masking 10": {"remask": 10.0},
     "re-masking 50": {"remask": 50.0},
     "temperature 0.9": {"temperature": 0.9},
-    "uniform grid": {"density": 0.0},
     "grid density 1": {"density": 1.0},
+    "grid density 2": {"density": 2.0},
 }
 
 

@@ -28,6 +28,7 @@ from moldiff.data import profile as profiles
 from moldiff.data.archive import Archive
 from moldiff.data.download import cache_folder
 from moldiff.data.profile import Profile
+from moldiff.data.sizes import SizeTable
 
 __all__ = ["Reference"]
 
@@ -100,6 +101,7 @@ class Reference:
         if reference.held_out is not None:
             stored |= pack_molecules(reference.held_out)
         stored |= pack_geometries(train, reference.geometries(train))
+        stored |= SizeTable.of(archive).arrays()
         with open(path, "wb") as stream:
             np.savez(stream, allow_pickle=False, **stored)
         return path
