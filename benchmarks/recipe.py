@@ -27,11 +27,12 @@ from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
 from moldiff.generator.export import to_arrays
+from moldiff.generator.generator import blank_state
 from moldiff.molecules.energy import mmff_drop
 from moldiff.molecules.summary import summary
 from moldiff.molecules.validity import check
 from moldiff.networks.weights import alphabets, load
-from moldiff.state import SYMBOL_FIELDS, State
+from moldiff.state import SYMBOL_FIELDS
 from moldiff.training.loop import Trainer
 from moldiff.training.run import describe_model, open_archive
 
@@ -65,17 +66,10 @@ def judge(folder: Path, *, linear: bool, sampler: SamplerConfig, samples: int, s
     drawn = sizes[torch.multinomial(weights, samples, replacement=True, generator=generator)].sort().values
     verdicts, drops = [], []
     for part in drawn.split(64):
-        mask = torch.arange(int(part.max()))[None] < part[:, None]
-        b, n = mask.shape
-        blank = State(
-            mask=mask,
-            positions=torch.zeros(b, n, 3),
-            elements=torch.zeros(b, n, dtype=torch.long),
-            charges=torch.zeros(b, n, dtype=torch.long),
-            bonds=torch.zeros(b, n, n, dtype=torch.long),
-        )
         with torch.autocast("cpu", torch.bfloat16):
-            done = sample(denoiser(network, process), process, state=blank, generator=generator, config=sampler)
+            done = sample(
+                denoiser(network, process), process, state=blank_state(part), generator=generator, config=sampler
+            )
         verdicts += [check(arrays) for arrays in to_arrays(done, alphabets(model))]
     for verdict in verdicts:
         drop = mmff_drop(verdict.mol) if verdict.valid_connected and verdict.mol is not None else None

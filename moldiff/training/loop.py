@@ -388,4 +388,4 @@ def hardware(device: torch.device, ranks: int) -> str:
     """The hardware of a run in words."""
     if device.type == "cuda":
         return f"{ranks} x {torch.cuda.get_device_name(device)}"
-    return f"{ranks} process of {torch.get_num_threads()} CPU threads"
+    return f"{ranks * torch.get_num_threads()} CPU threads in {ranks} process{'es' if ranks > 1 else ''}"
