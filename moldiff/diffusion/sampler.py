@@ -58,11 +58,11 @@ def sample(
     """
     config = config or SamplerConfig()
     given = dict(given or {})
-    grid = time_grid(config.steps, config.density).to(torch.float32)
+    grid = time_grid(config.steps, config.density).to(state.device, torch.float32)
     whole = {name: mask.flatten(1).sum(1) == state.entries(name).flatten(1).sum(1) for name, mask in given.items()}
 
     def clocks_at(t: Tensor) -> Clocks:
-        time = t.to(state.device).expand(len(state))
+        time = t.expand(len(state))
         return Clocks(
             {name: torch.where(whole[name], 0.0, time) if name in whole else time for name in process.processes}, given
         )

@@ -18,6 +18,7 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.config import ModelConfig
 from moldiff.data.batching import mix
 from moldiff.denoiser import Network
+from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator import targets
@@ -59,13 +60,7 @@ class Generator(Tasks):
     ) -> None:
         if precision not in ("auto", "bf16", "fp32"):
             raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.split(":")[0] not in ("cpu", "cuda"):
-            raise ValueError(f"device must be auto, cpu or cuda, not {device!r}")
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ValueError(f"device {device!r} was asked for, but torch sees no GPU: use device='cpu'")
-        self.device = torch.device(device)
+        self.device = choose_device(device)
         self.network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
         self.config, self.path = config, path
         self.alphabets = alphabets(config)

@@ -22,6 +22,7 @@ from moldiff.config import ModelConfig, TrainConfig, from_dict, to_dict
 from moldiff.data.archive import Archive
 from moldiff.data.batching import Batches, mix, widen
 from moldiff.denoiser import Prediction
+from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
 from moldiff.diffusion.tasks import draw_clocks
@@ -326,22 +327,6 @@ class Trainer:
         finally:
             self.average.swap(self.network)
             self.network.train()
-
-
-def choose_device(name: str, local: int = 0) -> torch.device:
-    """The device of a name; ``"auto"`` takes a GPU where there is one.
-
-    Raises:
-        ValueError: if a GPU is asked for and there is none.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r} was asked for, but torch sees no GPU: use device='cpu'")
-    try:
-        return torch.device("cuda", local) if name == "cuda" else torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
 
 
 def with_columns(archive: Archive, names: Sequence[str]) -> Archive:
