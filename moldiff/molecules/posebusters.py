@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import rdkit
 from rdkit import Chem, rdBase
 
 PASSED = "passed"
@@ -41,17 +42,22 @@ def _buster() -> Any:
             f"these tests need PoseBusters ({error}); install it: pip install 'moldiff[posebusters]'"
         ) from error
     if not known:
-        rdBase.LogToCppStreams()  # importing it sends RDKit's messages to Python's logging
+        # importing it sends RDKit's messages to Python's logging; RDKit itself sends them to cells in a notebook
+        notebook = "rdkit.Chem.Draw.IPythonConsole" in sys.modules
+        (rdBase.LogToPythonStderr if notebook else rdBase.LogToCppStreams)()
     return PoseBusters(config="mol")
 
 
 @contextlib.contextmanager
 def _logs_kept() -> Iterator[None]:
-    """Leave RDKit's log channels as they were: PoseBusters switches all of them on when it is done."""
+    """Leave RDKit's log as it was: PoseBusters switches all channels on and moves RDKit's handler to the error stream
+    of the moment, which here is not the real one."""
     before = dict(line.split(":") for line in rdBase.LogStatus().split())
+    stream = rdkit.log_handler.stream
     try:
         yield
     finally:
+        rdkit.log_handler.setStream(stream)
         for channel, status in before.items():
             (rdBase.EnableLog if status == "enabled" else rdBase.DisableLog)(channel)
 

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 
 import pytest
+import rdkit
 from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem
 
@@ -20,7 +21,7 @@ def embedded(smiles: str) -> Chem.Mol:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("posebusters") is None, reason="PoseBusters is not installed")
 def test_a_good_molecule_a_bad_one_and_a_failure(capfd):
-    status = rdBase.LogStatus()
+    status, stream = rdBase.LogStatus(), rdkit.log_handler.stream
     good = embedded("CC(=O)Nc1ccccc1")
     stretched = Chem.Mol(good)
     stretched.GetConformer().SetPositions(good.GetConformer().GetPositions() * 1.4)
@@ -31,7 +32,7 @@ def test_a_good_molecule_a_bad_one_and_a_failure(capfd):
     assert failing["sanitization"] is True
     assert none == {"passed": False}
     assert flat["passed"] is False  # without a conformer nothing can be measured
-    assert rdBase.LogStatus() == status
+    assert rdBase.LogStatus() == status and rdkit.log_handler.stream is stream
     assert capfd.readouterr().err == ""
     Chem.MolFromSmiles("C(C)(C)(C)(C)C")
     assert "valence" in capfd.readouterr().err
