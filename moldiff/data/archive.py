@@ -25,8 +25,6 @@ M is the number of molecules, n the atoms of one, P the number of properties.
 from __future__ import annotations
 
 import os
-import tempfile
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +32,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from moldiff.data.flat import join, ranges, read_npz, write_npz
 
 __all__ = ["SPLITS", "Archive", "Record", "split_by_smiles"]
 
@@ -117,15 +117,7 @@ class Archive:
 
         Raises FileNotFoundError if there is no such file and ValueError, naming file and array, for any other content.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"no archive at {path}; prepare one with `moldiff data`, or check the path")
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                # each access inflates the whole array again, so read each exactly once
-                arrays = {name: stored[name] for name in stored.files if name in _KINDS}
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path}: not a readable npz archive ({error}); prepare it again") from error
+        arrays = read_npz(path, _KINDS.__contains__)
         missing = [name for name in _REQUIRED if name not in arrays]
         if missing:
             raise ValueError(f"{path}: arrays missing from the archive: {', '.join(missing)}")
@@ -136,23 +128,7 @@ class Archive:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the archive compressed and atomically: the file is either the old one or the whole new one."""
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise ValueError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                np.savez_compressed(stream, allow_pickle=False, **self._arrays())
-                stream.flush()
-                os.fsync(stream.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)  # mkstemp makes files private
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-        return path
+        return write_npz(path, self._arrays())
 
     @classmethod
     def build(
@@ -202,16 +178,16 @@ class Archive:
         return cls(
             index=np.arange(count, dtype=np.int32) if index is None else np.asarray(index, dtype=np.int32),
             n_atoms=np.array([len(z) for z in numbers], dtype=np.int32),
-            numbers=_join(numbers, np.uint8),
-            positions=_join(positions, np.float32).reshape(-1, 3),
-            charges=_join(charges, np.int8),
-            bonds=_join(bonds, np.uint8),
+            numbers=join(numbers, np.uint8),
+            positions=join(positions, np.float32).reshape(-1, 3),
+            charges=join(charges, np.int8),
+            bonds=join(bonds, np.uint8),
             smiles=np.array(list(smiles), dtype=np.str_),
             split=np.zeros(count, dtype=np.int8) if split is None else np.asarray(split, dtype=np.int8),
             properties=np.asarray(properties, dtype=np.result_type(np.float32, np.asarray(properties))),
             property_names=np.array(list(property_names), dtype=np.str_),
             property_units=np.array(list(property_units), dtype=np.str_),
-            aromatic=_join([a for a in aromatic if a is not None], np.bool_) if keep_aromatic else None,
+            aromatic=join([a for a in aromatic if a is not None], np.bool_) if keep_aromatic else None,
         )
 
     def __len__(self) -> int:
@@ -233,7 +209,7 @@ class Archive:
     def select(self, indices: Any) -> Archive:
         """The molecules at ``indices`` (integers, a slice or a boolean mask of length M), in that order."""
         rows = np.arange(len(self))[indices].reshape(-1)
-        atoms, pairs = _ranges(self._atoms, rows), _ranges(self._pairs, rows)
+        atoms, pairs = ranges(self._atoms, rows), ranges(self._pairs, rows)
         return replace(
             self,
             index=self.index[rows],
@@ -332,20 +308,8 @@ def split_by_smiles(
     return labels[inverse.reshape(-1)]
 
 
-def _join(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
-    return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
-
-
 def _square(upper: NDArray[Any], n: int) -> NDArray[Any]:
     """(n, n) symmetric matrix with an empty diagonal from its upper triangle, row-major."""
     square = np.zeros((n, n), upper.dtype)
     square[np.triu_indices(n, 1)] = upper
     return square | square.T
-
-
-def _ranges(starts: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.int64]:
-    """Flat positions of the given rows, where row i covers starts[i] to starts[i + 1]."""
-    lengths = starts[rows + 1] - starts[rows]
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) - np.repeat(ends - lengths - starts[rows], lengths)

@@ -9,7 +9,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-__all__ = ["cache_folder", "data_root", "fetch", "find_archive", "verify"]
+__all__ = ["CRYSTAL_FILES", "cache_folder", "data_root", "fetch", "find_archive", "verify"]
+
+CRYSTAL_FILES: dict[str, str] = {
+    "mp20": "mp_20.npz",
+    "mpts52": "mpts_52.npz",
+    "perov5": "perov_5.npz",
+    "carbon24": "carbon_24.npz",
+}
+"""Names of the sets of crystals, and their files in the folder ``crystals`` of the prepared data."""
 
 _BLOCK = 1 << 20
 _HASHES = {32: "md5", 64: "sha256"}
@@ -24,6 +32,7 @@ def data_root() -> Path:
 def find_archive(name: str | os.PathLike[str]) -> Path:
     """The archive of a data set, ``<root>/<name>/<name>.npz``; a path to an existing file is taken as it is.
 
+    Sets of crystals lie together, under the names of `CRYSTAL_FILES`: ``mp20`` is ``<root>/crystals/mp_20.npz``.
     ``root`` is `data_root`, then the user's cache folder. Raises FileNotFoundError naming the places and what to do.
     """
     given = Path(name).expanduser()
@@ -32,7 +41,8 @@ def find_archive(name: str | os.PathLike[str]) -> Path:
     text = os.fspath(name)
     if given.suffix or given.name != text:
         raise FileNotFoundError(f"there is no file {given}; check the path, or name a data set such as qm9")
-    places = list(dict.fromkeys(root / text / f"{text}.npz" for root in (data_root(), cache_folder())))
+    place = Path("crystals", CRYSTAL_FILES[text]) if text in CRYSTAL_FILES else Path(text, f"{text}.npz")
+    places = list(dict.fromkeys(root / place for root in (data_root(), cache_folder())))
     for place in places:
         if place.is_file():
             return place

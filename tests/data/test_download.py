@@ -133,3 +133,13 @@ def test_data_root_and_find_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert find_archive(tmp_path / "data" / "qm9" / "qm9.npz").is_file()
     with pytest.raises(FileNotFoundError, match=r"no file .*other\.npz"):
         find_archive(tmp_path / "other.npz")
+
+
+def test_crystals_lie_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOLDIFF_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"crystals/mp_20\.npz.*moldiff data mp20"):
+        find_archive("mp20")
+    (tmp_path / "crystals").mkdir()
+    for name in ("mp_20", "mpts_52", "perov_5", "carbon_24"):
+        (tmp_path / "crystals" / f"{name}.npz").touch()
+        assert find_archive(name.replace("_", "")).stem == name
