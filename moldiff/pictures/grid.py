@@ -6,11 +6,11 @@ import io
 import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moldiff.pictures.paths import check_path
 from moldiff.pictures.render import render
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from rdkit import Chem
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 MARGIN = 12  # pixels around the grid
 CAPTION = 22  # pixels for the line of text under a molecule
 MAX_PIXELS = 80_000_000  # about 1,400 panels; Pillow warns of larger pictures when it opens them
@@ -58,7 +57,7 @@ def view(
 
     mols = [mols] if isinstance(mols, Chem.Mol) else list(mols)
     _check(mols, captions, columns, panel)
-    target = None if path is None else _check_path(path)
+    target = None if path is None else check_path(path)
     lines = (
         list(captions) if captions is not None else [f"{i}   {_formula(mol)}" for i, mol in enumerate(mols, start=1)]
     )
@@ -98,20 +97,6 @@ def _check(mols: list[Chem.Mol], captions: Sequence[str] | None, columns: int | 
     most = MAX_PIXELS // (panel[0] * (panel[1] + CAPTION))
     if len(mols) > most:
         raise ValueError(f"{len(mols)} molecules are too many for one picture; draw at most {most}, e.g. mols[:{most}]")
-
-
-def _check_path(path: str | os.PathLike[str]) -> Path:
-    target = Path(path)
-    if target.suffix.lower() not in SUFFIXES:
-        raise ValueError(
-            f"cannot write a picture to {str(target)!r}: the name must end in one of {', '.join(SUFFIXES)}"
-        )
-    folder = target.parent
-    if not folder.is_dir():
-        raise ValueError(f"cannot write {str(target)!r}: {str(folder)!r} is not a folder; create it first")
-    if target.is_dir() or not os.access(target if target.exists() else folder, os.W_OK):
-        raise ValueError(f"cannot write {str(target)!r}: no permission, or a folder of that name; choose another place")
-    return target
 
 
 def _formula(mol: Chem.Mol) -> str:
