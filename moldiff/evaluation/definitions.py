@@ -113,7 +113,11 @@ DEFINITIONS: dict[str, Definition] = {
     "internal_diversity": Definition(
         "internal diversity", f"1 - mean Tanimoto similarity of all pairs, {_OF_GOOD} (at most 3,000 of them, random)"
     ),
-    "fcd": Definition("FCD", f"Frechet ChemNet distance (fcd_torch), {_PROFILE}"),
+    "fcd": Definition(
+        "FCD",
+        f"Frechet ChemNet distance, squared as published (ChemNet of fcd_torch), {_OF_GOOD}, {_PROFILE}; it falls "
+        "with the number of structures",
+    ),
     "in_training": Definition(
         "in the training set", "valid and connected structures whose SMILES is in training, of those", "%"
     ),

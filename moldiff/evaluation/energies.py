@@ -1,8 +1,7 @@
-"""Numbers that rest on somebody's model of molecules: MMFF94, GFN2-xTB, PoseBusters, ChemNet."""
+"""Numbers that rest on somebody's model of molecules: MMFF94, GFN2-xTB, PoseBusters."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import math
 from collections.abc import Sequence
@@ -10,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from moldiff.evaluation.comparison import average, median, metric
+from moldiff.evaluation.comparison import average, median
 from moldiff.evaluation.rates import Metric
 from moldiff.evaluation.workers import Workers
 from moldiff.molecules.summary import rate
 
-__all__ = ["busted", "frechet", "mmff", "relaxed", "require"]
+__all__ = ["busted", "mmff", "relaxed", "require"]
 
 XTB_SECONDS = 120.0
 """Seconds for one relaxation."""
@@ -102,12 +101,3 @@ def busted(workers: Workers, mols: Sequence[bytes], total: int, *, rows: Sequenc
         answers = [bool(flags[test]) for flags in found if test in flags]
         table[f"posebusters_{test}"] = rate(sum(answers), len(answers))
     return table
-
-
-def frechet(smiles: Sequence[str], reference: Sequence[str], total: int) -> dict[str, Metric]:
-    """Frechet ChemNet distance of SMILES from others, where fcd_torch is installed; without an interval."""
-    if importlib.util.find_spec("fcd_torch") is None or len(smiles) < 2:
-        return {}
-    fcd: Any = importlib.import_module("fcd_torch")
-    value = fcd.FCD(device="cpu", n_jobs=1)(list(smiles), list(reference))
-    return {"fcd": metric(float(value), (math.nan, math.nan), len(smiles), total)}

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from moldiff.data.reference import Reference
-from moldiff.evaluation import comparison, energies, rates, references
+from moldiff.evaluation import chemnet, comparison, energies, rates, references
 from moldiff.evaluation.analyse import failure
 from moldiff.evaluation.definitions import DEFINITIONS
 from moldiff.evaluation.inputs import Inputs, Structure, gather
@@ -53,7 +53,7 @@ def evaluate(
 
     A structure that cannot be read, crashes or takes too long is a failure with a reason and stays in every
     denominator. The floor of a number is the same number for held-out real molecules, as many as there are structures
-    (or as many as the reference has).
+    (or as many as the reference has). Where fcd_torch is installed, the Frechet ChemNet distance is there, too.
 
     Args:
         mols: a file (SDF, XYZ, extended XYZ, SMILES, each also with .gz, or an .npz archive), a pattern or a list of
@@ -152,6 +152,7 @@ class _Run:
     posebusters: bool
     seed: int
     known: np.ndarray | None = None
+    training: chemnet.Gaussian | None = None
 
     def judge(self, structures: Sequence[Structure], label: str) -> list[_Judged]:
         """Every structure on its own, in worker processes."""
@@ -207,7 +208,7 @@ class _Run:
                 measured, reference.profile, total, embedded=embedded, seed=self.seed, intervals=intervals
             )
             table |= found
-        table |= self._similar(good, measured, total)
+        table |= self._similar(good, measured, total, intervals)
         if reference is not None:
             table |= self._memorised(good)
         binaries = [one.mol for one in good if one.mol is not None]
@@ -222,7 +223,9 @@ class _Run:
             table |= {name: comparison.metric(math.nan, (math.nan, math.nan), 0, total) for name in needy}
         return table, types
 
-    def _similar(self, good: Sequence[_Judged], measured: Sequence[Mapping[str, Any]], total: int) -> dict[str, Metric]:
+    def _similar(
+        self, good: Sequence[_Judged], measured: Sequence[Mapping[str, Any]], total: int, intervals: bool
+    ) -> dict[str, Metric]:
         if not measured:
             return {}
         packed = np.stack([m["fingerprint"] for m in measured])
@@ -232,8 +235,12 @@ class _Run:
             known = self.known = self._fingerprints(profile.smiles) if self.known is None else self.known
         table = comparison.similar(packed, known, total, seed=self.seed)
         name = "smiles" if self.protocol == "bonds" else "determine_bonds_smiles"
-        if profile is not None:
-            table |= energies.frechet([one.row[name] for one in good], profile.smiles, total)
+        if profile is not None and chemnet.installed():
+            show = self.workers.progress
+            if self.training is None:
+                self.training = chemnet.Gaussian.of(chemnet.activations(profile.smiles, progress=show))
+            values = chemnet.activations([one.row[name] for one in good], progress=show)
+            table |= chemnet.frechet(values, self.training, total, seed=self.seed, intervals=intervals)
         return table
 
     def _fingerprints(self, smiles: Sequence[str]) -> np.ndarray:

@@ -28,7 +28,6 @@ def test_a_missing_extra_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         evaluate([], xtb=1)
     with pytest.raises(ImportError, match=r"moldiff\[posebusters\]"):
         evaluate([], posebusters=True)
-    assert energies.frechet(["C", "CC"], ["C", "CC"], 2) == {}
 
 
 def test_relaxation(archive: Archive, embedded: Callable[..., Any]) -> None:
