@@ -25,7 +25,8 @@ class Evaluate:
     Attributes:
         files: .sdf, .xyz, .extxyz, .smi, also .gz, or .npz; several, or a pattern in quotes.
         reference: a shipped model, an archive (.npz), or a file of molecules; "none" compares with nothing.
-        protocol: judge the bonds as given, or find them by EDM's distance table; auto: bonds where there are any.
+        protocol: judge the bonds as given, or find them by EDM's distance table (edm-geom: with its rules for
+            GEOM-Drugs); auto: bonds where there are any, else edm.
         hydrogens: explicit judges exactly the atoms given, implicit lets missing hydrogens be understood.
         json: write all numbers and their definitions.
         csv: write one line a structure.
@@ -38,7 +39,7 @@ class Evaluate:
 
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE [FILE ...]")]
     reference: str = "qm9"
-    protocol: Literal["auto", "bonds", "edm"] = "auto"
+    protocol: Literal["auto", "bonds", "edm", "edm-geom"] = "auto"
     hydrogens: Literal["explicit", "implicit"] = "explicit"
     json: File = None
     csv: File = None

@@ -17,8 +17,9 @@ import numpy as np
 __all__ = ["sdf_entries", "smiles_entries", "xyz_entries"]
 
 _COUNT = re.compile(r"\s*(\d+)\s*$")
+_MOST_CHARGE = 999
 _MAX_ITERATIONS = 100_000  # a geometry without sense could otherwise be searched for ever, deaf to Ctrl-C
-_CHARGE = re.compile(r"\b(?:total_)?charge\s*=\s*\"?([-+]?\d+)(?![\d.])", re.IGNORECASE)
+_CHARGE = re.compile(r"\b(?:total_)?charge\s*=\s*\"?([-+]?\d{1,3})(?![\d.])", re.IGNORECASE)
 
 
 def sdf_entries(lines: Iterable[str], bonds: bool = True) -> Iterator[tuple[Any, str]]:
@@ -177,9 +178,13 @@ def _xyz_entry(block: list[str], extended: bool, bonds: bool) -> Any:
         charge = int(match.group(1)) if match else 0
     if not np.isfinite(positions).all():
         return "coordinates are not finite"
+    if abs(charge) > _MOST_CHARGE:
+        return f"a total charge beyond {_MOST_CHARGE}"
     mol = _from_geometry(numbers, positions, charge, bonds)
     if not isinstance(mol, str):
         mol.SetProp("_Name", name or comment.strip())
+        if not bonds:
+            mol.SetIntProp("charge", charge)  # there are no formal charges to tell it
     return mol
 
 

@@ -61,7 +61,7 @@ def analyse(
 
     Args:
         item: payload of `moldiff.evaluation.inputs.Structure`.
-        protocol: "bonds" or "edm".
+        protocol: "bonds", "edm" or "edm-geom".
         hydrogens: "explicit" or "implicit".
         embedded: False where the set has no coordinates: no geometry, no energy.
         mmff: compute the MMFF94 energy drop.
@@ -71,8 +71,8 @@ def analyse(
         (bytes), both None unless it is valid and in one piece.
     """
     kind, data = item
-    if protocol == "edm":
-        return _edm(kind, data, mmff=mmff)
+    if protocol != "bonds":
+        return _edm(kind, data, table="qm9" if protocol == "edm" else "geom", mmff=mmff)
     if hydrogens == "implicit":
         return _implicit(kind, data)
     try:
@@ -143,14 +143,14 @@ def _finish(row: dict[str, Any], mol: Any, embedded: bool, mmff: bool) -> dict[s
     return {"measured": measured, "mol": mol.ToBinary()}
 
 
-def _edm(kind: str, data: Any, *, mmff: bool) -> dict[str, Any]:
+def _edm(kind: str, data: Any, *, table: str, mmff: bool) -> dict[str, Any]:
     """Elements and coordinates only: EDM's table, and beside it RDKit's ``DetermineBonds``."""
     if kind == "atoms":
         numbers, positions, charge = np.asarray(data[0]), np.asarray(data[1]), data[2]
     else:
         arrays = _arrays(kind, data)
         numbers, positions, charge = arrays.numbers, arrays.positions, int(arrays.charges.sum())
-    verdict = edm_check(numbers, positions)
+    verdict = edm_check(numbers, positions, table=table)
     row = {
         "smiles": verdict.smiles or "",
         "reason": verdict.reason,

@@ -157,15 +157,23 @@ _EDM = {
     "vun": "distinct valid molecules not among the training SMILES made through the same table, of all structures",
 }
 
+_GEOM = _EDM | {
+    "valid": "structures whose graph from EDM's distance table, every bond drawn single, RDKit sanitises, of all "
+    "structures",
+    "atom_stable": "atoms whose bond orders from EDM's distance table (pm; margins 10, 5, 3) add up to a valence its "
+    "rules for GEOM-Drugs allow (S 4 only, P 3 or 5), of all atoms",
+}
+
 
 def definition(name: str, protocol: str) -> Definition:
-    """The definition of a number under a protocol, "bonds" or "edm"."""
+    """The definition of a number under a protocol, "bonds", "edm" or "edm-geom"."""
     if name.startswith("posebusters_"):
         test = name.removeprefix("posebusters_")
         return Definition(f"PoseBusters {test}", f"PoseBusters test {test!r}, passed of those tested", "%", True)
     found = DEFINITIONS[name]
-    if protocol == "edm" and name in _EDM:
-        return found._replace(text=_EDM[name])
-    if protocol == "edm" and "valid and connected" in found.text + found.label and "determine" not in name:
+    texts = {"edm": _EDM, "edm-geom": _GEOM}.get(protocol, {})
+    if name in texts:
+        return found._replace(text=texts[name])
+    if texts and "valid and connected" in found.text + found.label and "determine" not in name:
         return found._replace(text=found.text + "; bonds from RDKit's DetermineBonds")
     return found

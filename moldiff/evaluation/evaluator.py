@@ -26,7 +26,7 @@ from moldiff.evaluation.workers import Workers
 
 __all__ = ["evaluate"]
 
-PROTOCOLS = ("auto", "bonds", "edm")
+PROTOCOLS = ("auto", "bonds", "edm", "edm-geom")
 HYDROGENS = ("explicit", "implicit")
 BUSTED = 500
 """Held-out molecules that PoseBusters tests for the floor, at most."""
@@ -59,8 +59,9 @@ def evaluate(
         mols: a file (SDF, XYZ, extended XYZ, SMILES, each also with .gz, or an .npz archive), a pattern or a list of
             them; or a list of `rdkit.Chem.Mol`, `ase.Atoms` and None, or what ``Generator.sample`` returned.
         reference: a shipped model ("qm9"), an archive, a file of molecules, or None for no comparison.
-        protocol: "bonds" judges bonds as given (strict), "edm" finds them by EDM's distance table, "auto" takes bonds
-            where there are any.
+        protocol: "bonds" judges bonds as given (strict), "edm" finds them by EDM's distance table (H, C, N, O, F),
+            "edm-geom" by its rules for GEOM-Drugs (sixteen elements), "auto" takes bonds where there are any, else
+            "edm".
         hydrogens: "explicit" judges exactly the atoms given; "implicit" lets RDKit fill in hydrogens and says "not
             applicable" to what needs them.
         json, csv: where to write the numbers, and one line a structure.
@@ -85,8 +86,8 @@ def evaluate(
     inputs = gather(mols, hydrogens=hydrogens)
     if protocol == "auto":
         protocol = "bonds" if inputs.with_bonds or not inputs.structures else "edm"
-    if protocol == "edm" and hydrogens == "implicit":
-        raise ValueError("protocol 'edm' needs all hydrogens: hydrogens='implicit' goes with bonds only")
+    if protocol != "bonds" and hydrogens == "implicit":
+        raise ValueError(f"protocol {protocol!r} needs all hydrogens: hydrogens='implicit' goes with bonds only")
     show = sys.stderr.isatty() if progress is None else progress
     with Workers(jobs, time_limit=time_limit, progress=show) as workers:
         known, notes = (None, []) if reference is None else references.find(reference, workers)
@@ -193,8 +194,8 @@ class _Run:
         rows, total = [one.row for one in judged], len(judged)
         reference = self.reference
         training = None if reference is None else reference.train
-        if self.protocol == "edm":
-            edm = None if reference is None else reference.train_edm
+        if self.protocol != "bonds":
+            edm = None if reference is None or self.protocol != "edm" else reference.train_edm
             table = rates.rates(rows, edm, protocol="edm") | rates.determine_bonds(rows, training)
         else:
             table = rates.rates(rows, training, protocol="bonds")
@@ -311,9 +312,11 @@ def _notes(
         notes.append(f"the floor is of {len(held)} test molecules, fewer than the {len(judged)} structures")
     if reference is not None and reference.profile is None:
         notes.append(f"the reference {reference.data} has no distributions: it serves for novelty only")
+    if reference is not None and protocol == "edm-geom":
+        notes.append("novelty under EDM's rules for GEOM-Drugs is not computed; DetermineBonds has its own")
     if reference is not None and protocol == "edm" and reference.train_edm is None:
         notes.append("novelty under the EDM protocol is unknown: the reference was made by another RDKit or has none")
-    if inputs.with_bonds and protocol == "edm":
+    if inputs.with_bonds and protocol != "bonds":
         notes.append("the bonds of the input were not used")
     return notes
 

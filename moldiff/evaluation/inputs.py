@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +21,6 @@ __all__ = ["MAX_ATOMS", "Inputs", "Structure", "gather"]
 MAX_ATOMS = 1000
 """Structures with more atoms are failures: bond matrices grow with the square, and no generator here makes them."""
 
-_CHARGE = re.compile(r"\b(?:total_)?charge\s*=\s*\"?([-+]?\d{1,3})(?![\d.])", re.IGNORECASE)
 XYZ = (".xyz", ".extxyz")
 SMILES = (".smi", ".smiles")
 
@@ -178,10 +176,7 @@ def _bare(mol: Any, source: str) -> Structure:
     if mol.GetNumAtoms() > MAX_ATOMS:
         return _too_large(mol.GetNumAtoms(), source)
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    comment = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
-    match = _CHARGE.search(comment)
-    charge = int(match.group(1)) if match else 0
-    return Structure(source, ("atoms", (numbers, mol.GetConformer().GetPositions(), charge)))
+    return Structure(source, ("atoms", (numbers, mol.GetConformer().GetPositions(), mol.GetIntProp("charge"))))
 
 
 def _too_large(atoms: int, source: str) -> Structure:

@@ -22,7 +22,7 @@ def rates(rows: Sequence[Row], training: Collection[str] | None, *, protocol: st
         rows: one for every structure, as `moldiff.evaluation.analyse.analyse` gives them.
         training: SMILES of the training set in the form of ``rows[i]["smiles"]``; without them ``novel`` and ``vun``
             are left out.
-        protocol: "bonds" or "edm".
+        protocol: "bonds", or one of EDM's.
 
     Returns:
         name -> metric; the value of a rate of nothing is NaN.

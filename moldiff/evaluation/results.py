@@ -92,7 +92,9 @@ class Evaluation:
         floor = ""
         if reference:
             floor = f"; reference {reference['name']}, floor: {reference['floor_n']} test molecules"
-        kind = "bonds as given" if meta.get("protocol") == "bonds" else "bonds from EDM's distance table"
+        kind = {"bonds": "bonds as given", "edm": "bonds from EDM's distance table"}.get(
+            meta.get("protocol", ""), "bonds from EDM's distance table, rules for GEOM-Drugs"
+        )
         hydrogens = ", hydrogens implicit" if meta.get("hydrogens") == "implicit" else ""
         return f"{meta.get('input', '')}: {len(self)} structures ({kind}{hydrogens}){floor}"
 

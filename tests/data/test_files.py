@@ -226,6 +226,19 @@ def test_extxyz_columns_and_damage(tmp_path: Path) -> None:
     assert "extended XYZ" in reading.skipped[0].reason
 
 
+def test_the_total_charge_stays_when_bonds_are_left_out(tmp_path: Path) -> None:
+    body = "\n".join(XYZ.splitlines()[2:]) + "\n"
+    comments = ["charge=-1", "Properties=species:S:1:pos:R:3 charge=2", "nothing", f"charge={'9' * 5000}"]
+    plain_text = "".join(f"3\n{comment}\n{body}" for comment in comments)
+    (tmp_path / "a.xyz").write_text(plain_text)
+    assert [mol.GetIntProp("charge") for mol in read_molecules(tmp_path / "a.xyz", bonds=False)] == [-1, 2, 0, 0]
+    lines = [f"3\nProperties=species:S:1:pos:R:3 {name}\n{body}" for name in ("charge=-1", "total_charge=1", "pbc=F")]
+    (tmp_path / "a.extxyz").write_text("".join([*lines, lines[0].replace("-1", "100000000000")]))
+    reading = read_molecules(tmp_path / "a.extxyz", bonds=False)
+    assert [mol.GetIntProp("charge") for mol in reading] == [-1, 1, 0]
+    assert reading.skipped[0].reason == "a total charge beyond 999"
+
+
 @pytest.mark.parametrize("suffix", [".sdf", ".xyz", ".extxyz", ".smi", ".sdf.gz"])
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"this is\nno molecule file\n", b"\x00\xff\xfe\x01"])
 def test_files_without_a_molecule(tmp_path: Path, suffix: str, content: bytes) -> None:

@@ -12,6 +12,7 @@ from rdkit.Chem import AllChem
 
 from moldiff.data.archive import Archive
 from moldiff.data.files import record_of
+from moldiff.evaluation import chemnet
 from moldiff.molecules.convert import Arrays
 
 TRAIN = ("C", "CC", "CCO", "CCC", "C1CC1", "CC(=O)C", "CN", "C#N", "CC=O", "c1ccncc1", "CCN", "OCC1CO1")
@@ -46,6 +47,13 @@ def archive() -> Archive:
     found = [record_of(embed(smiles)) for smiles in (*TRAIN, *TEST)]
     split = [0] * len(TRAIN) + [2] * len(TEST)
     return Archive.build([record for record, _ in found], smiles=[smiles for _, smiles in found], split=split)
+
+
+@pytest.fixture(autouse=True)
+def without_chemnet(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ChemNet costs seconds an evaluation where fcd_torch is installed: only its own tests run it."""
+    if not request.node.path.stem.endswith("chemnet"):
+        monkeypatch.setattr(chemnet, "installed", lambda: False)
 
 
 @pytest.fixture

@@ -106,6 +106,18 @@ def test_without_bonds_the_edm_protocol_is_chosen(archive: Archive) -> None:
     assert evaluate(archive, reference=archive, protocol="edm", jobs=0).metrics["valid"]["n"] == 18
 
 
+def test_edm_rules_for_geom_know_more_elements(archive: Archive, embedded: Callable[..., Any]) -> None:
+    # chloromethane: 4 C-H and C-Cl bonds; the table for QM9 has no chlorine
+    mols = [embedded("CCl"), embedded("CCO")]
+    small = evaluate(mols, reference=archive, protocol="edm", jobs=0)
+    large = evaluate(mols, reference=archive, protocol="edm-geom", jobs=0)
+    assert counts(small, "valid", "molecule_stable") == [(1, 2), (1, 2)]
+    assert counts(large, "valid", "molecule_stable", "atom_stable") == [(2, 2), (2, 2), (14, 14)]
+    assert small.rows[0]["reason"] == "element" and large.rows[0]["reason"] == "ok"
+    assert "novel" in small.metrics and "novel" not in large.metrics
+    assert "drawn single" in large.definitions["valid"] and "GEOM" in str(large)
+
+
 def test_implied_hydrogens_are_labelled(tmp_path: Path, archive: Archive, embedded: Callable[..., Any]) -> None:
     path = tmp_path / "heavy.sdf"
     path.write_text("".join(Chem.MolToMolBlock(Chem.RemoveHs(embedded(s))) + "$$$$\n" for s in ("CCO", "c1ccncc1")))

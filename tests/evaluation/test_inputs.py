@@ -85,6 +85,12 @@ def test_archives(tmp_path: Path, archive: Archive) -> None:
         assert kinds(gather(what)) == ["arrays"] * len(archive)
 
 
+def test_an_extxyz_tells_the_charge(tmp_path: Path) -> None:
+    path = tmp_path / "a.extxyz"
+    path.write_text("1\nProperties=species:S:1:pos:R:3 name=chloride charge=-1\nCl 0 0 0\n")
+    assert [structure.payload[1][2] for structure in gather(path).structures if structure.payload] == [-1]
+
+
 def test_the_comment_of_an_xyz_may_tell_the_charge(tmp_path: Path) -> None:
     path = tmp_path / "a.xyz"
     path.write_text("1\ncharge=-1\nCl 0 0 0\n1\nnothing\nHe 0 0 0\n")

@@ -49,7 +49,7 @@ def test_csv_quotes_and_keeps_every_column() -> None:
 
 def test_every_definition_speaks_for_itself() -> None:
     for name in DEFINITIONS:
-        for protocol in ("bonds", "edm"):
+        for protocol in ("bonds", "edm", "edm-geom"):
             found = definition(name, protocol)
             assert found.label and len(found.text) > 15
     assert "EDM" in definition("valid", "edm").text and "EDM" not in definition("valid", "bonds").text
