@@ -1,4 +1,4 @@
-"""Reading and writing molecule files: SDF, XYZ, extended XYZ and SMILES, also gzipped for reading.
+"""Reading and writing files: SDF, XYZ, extended XYZ and SMILES, also gzipped, for molecules; crystals by their module.
 
 Foreign files are taken as they are: nothing is sanitised, no hydrogen is removed, formal charges and radicals stay.
 One bad entry never costs another: it is skipped and reported by its number and reason.
@@ -6,19 +6,19 @@ One bad entry never costs another: it is skipped and reported by its number and 
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
 from moldiff.data.archive import Archive, Record, split_by_smiles
+from moldiff.data.crystal_files import holds_crystals, read_crystals
 from moldiff.data.embed import embed
 from moldiff.data.entries import sdf_entries, smiles_entries, xyz_entries
+from moldiff.data.reading import Reading, Skipped, text_lines
 from moldiff.data.writing import Writer, write
 
 __all__ = ["Hydrogens", "Reading", "Skipped", "Writer", "read", "read_archive", "read_molecules", "write"]
@@ -31,41 +31,6 @@ Hydrogens = Literal["explicit", "implicit", "add"]
 """
 
 
-class Skipped(NamedTuple):
-    """An entry that was not read."""
-
-    entry: int
-    """Number of the entry in the file, counted from 0 over all entries, readable or not."""
-    reason: str
-    text: str
-    """Beginning of the entry."""
-
-
-class Reading(list[Any]):
-    """The molecules of one file, a list of `rdkit.Chem.Mol`, with what was skipped."""
-
-    def __init__(self, mols: Iterable[Any], *, path: Path, skipped: Sequence[Skipped], indices: Sequence[int]) -> None:
-        super().__init__(mols)
-        self.path = path
-        self.skipped = list(skipped)
-        self.indices = list(indices)
-        """Number of each molecule's entry in the file, counted from 0."""
-
-    @property
-    def mols(self) -> list[Any]:
-        """The molecules as a plain list."""
-        return list(self)
-
-    def report(self) -> str:
-        """What was read and what was skipped, in a few lines."""
-        lines = [f"{self.path}: {len(self)} molecules read, {len(self.skipped)} entries skipped"]
-        lines += [f"  entry {index}: {reason}" for index, reason, _ in self.skipped[:10]]
-        if len(self.skipped) > 10:
-            reasons = Counter(reason.split(":")[0] for _, reason, _ in self.skipped)
-            lines.append("  in all: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
-        return "\n".join(lines)
-
-
 def read_molecules(
     path: str | os.PathLike[str], *, hydrogens: Hydrogens = "explicit", seed: int = 0, bonds: bool = True
 ) -> Reading:
@@ -74,8 +39,8 @@ def read_molecules(
 
     SDF: aromatic bonds (type 4) are kekulised where possible; fields of the entry become properties of the Mol. XYZ:
     bonds and charges are perceived from the geometry, for the total charge given as ``charge=`` in the comment, else
-    0; ``bonds=False`` leaves that out and gives atoms only. SMILES: no coordinates. ``hydrogens`` see `Hydrogens`.
-    ``seed`` is for `read_archive`; reading itself draws nothing.
+    0; ``bonds=False`` leaves that out and gives atoms only, with the total charge as property ``charge``. SMILES: no
+    coordinates. ``hydrogens`` see `Hydrogens`. ``seed`` is for `read_archive`; reading itself draws nothing.
 
     Raises FileNotFoundError without such a file and ValueError for an unknown suffix or a file without a readable
     entry, with the first reasons.
@@ -87,7 +52,7 @@ def read_molecules(
     mols: list[Any] = []
     indices: list[int] = []
     skipped: list[Skipped] = []
-    for index, (result, text) in enumerate(parse(_lines(path, skipped), bonds)):
+    for index, (result, text) in enumerate(parse(text_lines(path, skipped), bonds)):
         try:
             if isinstance(result, str):
                 raise ValueError(result)
@@ -105,7 +70,11 @@ def read_molecules(
 
 
 def read(path: str | os.PathLike[str], *, hydrogens: Hydrogens = "explicit", seed: int = 0) -> Reading:
-    """Read the structures of a file; for molecules the same as `read_molecules`."""
+    """Read the structures of a file: molecules as `read_molecules`, crystals as `read_crystals` of
+    `moldiff.data.crystal_files`, told apart by the suffix, and by a look inside for .xyz, .extxyz and .npz.
+    """
+    if holds_crystals(path):
+        return read_crystals(path)
     return read_molecules(path, hydrogens=hydrogens, seed=seed)
 
 
@@ -200,24 +169,11 @@ def _parser(path: Path) -> _Parser:
     suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
     if suffix not in _PARSERS:
         known = ", ".join(_PARSERS)
-        raise ValueError(f"cannot read {path}: unknown suffix {suffix!r}; known are {known}, each also with .gz")
+        raise ValueError(
+            f"cannot read {path}: unknown suffix {suffix!r}; known are {known}, each also with .gz, for molecules, and "
+            ".cif, .extxyz, .vasp, POSCAR, .db, .traj and .npz for crystals"
+        )
     return _PARSERS[suffix]
-
-
-def _lines(path: Path, skipped: list[Skipped]) -> Iterator[str]:
-    """Lines without their ends; a gzip file that breaks off gives what there is and an entry in ``skipped``."""
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}; check the path")
-    try:
-        opened: Any = gzip.open(path, "rb") if path.suffix.lower() == ".gz" else open(path, "rb")  # noqa: SIM115
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    with opened as stream:
-        try:
-            for line in stream:
-                yield line.decode("utf-8", errors="replace").rstrip("\r\n")
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            skipped.append(Skipped(-1, f"gzip data damaged: {error}", ""))
 
 
 def _with_hydrogens(mol: Any, hydrogens: Hydrogens, *, smiles: bool) -> Any:
