@@ -38,6 +38,7 @@ class Sample:
         number: structures to draw; the valid and connected ones are written.
         target: a property and its value, as gap=5.0; may be given several times. `moldiff models` names the properties.
         guidance: weight of the targets: 1 is plain, 1.5 to 3 follow them closer at twice the cost.
+        gradient: follow the targets by the slope of the property head, too: 10 to 50; about three times the cost.
         formula: exact elements, as C7H10O2; fixes the atom count.
         elements: the only elements allowed, as C,H,N.
         forbid: elements not allowed, as O.
@@ -62,6 +63,7 @@ class Sample:
     number: Annotated[int, arg(aliases=["-n"])] = 100
     target: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE", help_behavior_hint="")] = ()
     guidance: float = 1.0
+    gradient: float = 0.0
     formula: Text = None
     elements: Text = None
     forbid: Text = None
@@ -106,6 +108,7 @@ class Sample:
         plan = generator.guide(
             target=targets(self.target),
             guidance=self.guidance,
+            gradient=self.gradient,
             formula=self.formula,
             elements=self.elements,
             forbid=self.forbid,

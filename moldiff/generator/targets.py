@@ -93,6 +93,13 @@ def condition(config: ModelConfig, target: Mapping[str, float], count: int, devi
     return Condition(values.expand(count, -1), shown.expand(count, -1))
 
 
+def standardised(config: ModelConfig, values: Tensor) -> Tensor:
+    """Properties (..., P) in units of their deviation in training, from their mean."""
+    mean = torch.tensor([p.mean for p in config.properties], device=values.device)
+    deviation = torch.tensor([p.deviation for p in config.properties], device=values.device)
+    return (values - mean) / deviation
+
+
 def size_weights(config: ModelConfig, target: Mapping[str, float], reference: Path | None) -> Tensor | None:
     """(S,) weight of each atom count of ``config.sizes`` given a target; None for the training set's.
 

@@ -39,7 +39,10 @@ class Told(Oracle):
         preconditioning: Preconditioning,
     ) -> Prediction:
         self.conditions.append(condition)
-        return super().__call__(state, clocks, condition, previous, preconditioning)
+        guess = super().__call__(state, clocks, condition, previous, preconditioning)
+        return dataclasses.replace(
+            guess, properties=state.field("positions").square().sum((1, 2))[:, None].expand(-1, 2)
+        )
 
 
 def generator(
@@ -68,6 +71,19 @@ def test_targets_reach_the_network_and_evaluations_are_counted(guidance: float, 
         assert c.values.shape == c.shown.shape == (4, 2)
         assert c.shown.tolist() == [[True, False]] * 4 and c.values[0, 0] == 5.5
     assert f"target: gap 5.5 eV; guidance {guidance:g}" in str(mols.report)
+
+
+@pytest.mark.parametrize(("guidance", "calls", "evaluations"), [(0.0, 1, 3), (1.0, 2, 4), (2.0, 2, 4)])
+def test_the_slope_of_the_head_is_followed_and_counted(guidance: float, calls: int, evaluations: int) -> None:
+    gen, network = generator()
+    mols = gen.sample(4, target={"gap": 5.5}, guidance=guidance, gradient=20, steps=3, progress=False)
+    assert mols.report.evaluations == 3 * evaluations and network.calls == 3 * calls
+    assert f"target: gap 5.5 eV; guidance {guidance:g}, gradient 20" in str(mols.report)
+    assert len(mols) == 4
+    with pytest.raises(ValueError, match="needs a target"):
+        gen.stream(2, gradient=5.0)
+    with pytest.raises(ValueError, match="gradient must be"):
+        gen.stream(2, target={"gap": 5.5}, gradient=-5.0)
 
 
 def test_without_a_target_nothing_changes() -> None:
