@@ -1,4 +1,4 @@
-"""The methods of `Generator` for molecules of which a part is given: completion, conformers, perception."""
+"""The methods of `Generator` for molecules of which a part or all is given."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from moldiff.data.trajectory import Trajectory
+    from moldiff.generator.generator import Generator
     from moldiff.generator.given import Model
     from moldiff.generator.results import Molecules
 
@@ -140,3 +145,42 @@ class Tasks:
             steps=steps,
             batch_size=batch_size,
         )
+
+    def trajectory(self, *, seed: int = 0, steps: int | None = None, n_atoms: int | None = None) -> Trajectory:
+        """Sample one molecule and keep every step of it; `moldiff.view` makes a movie of what comes back.
+
+        Args:
+            seed: the same seed gives the same trajectory; not that of the first molecule of `sample`, whose noise
+                depends on its batch.
+            steps: sampler steps.
+            n_atoms: atoms with hydrogens; drawn as in the training set by default.
+
+        Returns:
+            The steps, and the finished molecule as ``structure``, None if it is not valid and in one piece.
+
+        Raises:
+            ValueError: for steps or n_atoms below 1.
+        """
+        from moldiff.generator.trajectory import trajectory
+
+        return trajectory(cast("Generator", self), seed=seed, steps=steps, n_atoms=n_atoms)
+
+    def predict(self, mols: Any, *, batch_size: int | None = None) -> dict[str, NDArray[np.float64]]:
+        """Properties of molecules by the model's own property head, one network evaluation each.
+
+        Much cheaper than a calculation, and less exact; the labels it learned from are those that `properties` names.
+
+        Args:
+            mols: `rdkit.Chem.Mol` with all hydrogens and a conformer, or a list of them.
+            batch_size: structures a batch.
+
+        Returns:
+            name -> (number of molecules,) float64, in the units of `properties`.
+
+        Raises:
+            ValueError: for a model without properties, something that is no such molecule, or an element or formal
+                charge that the model does not know.
+        """
+        from moldiff.generator.predict import predict
+
+        return predict(cast("Model", self), mols, batch_size=batch_size)
