@@ -66,25 +66,52 @@ class CategoricalConfig:
 
 
 @dataclass(frozen=True)
+class LatticeConfig:
+    """Noise on the cell: a Gaussian path of six standardised invariants of its logarithm.
+
+    Attributes:
+        mean, deviation: of ln(volume per atom / angstrom^3) and of the five shape coefficients, over the training set.
+    """
+
+    mean: tuple[float, ...] = (3.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    deviation: tuple[float, ...] = (0.4, 0.3, 0.3, 0.3, 0.3, 0.3)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != 6 or len(self.deviation) != 6 or min(self.deviation) <= 0:
+            raise ValueError(f"a cell has six means and six positive deviations, not {self.mean} and {self.deviation}")
+
+
+@dataclass(frozen=True)
 class DiffusionConfig:
-    """The joint process over all fields.
+    """The joint process over all fields; molecules use positions, elements, charges and bonds, crystals the lattice.
 
     Attributes:
         weights: loss weight of each field.
-        clock_mean, clock_deviation: normal distribution of the training clock.
-        clock_jitter: deviation of each symbol field's clock around the shared one.
+        clock_mean, clock_deviation: normal distribution of the training clock (molecules; that of crystals is uniform).
+        clock_jitter: deviation of each symbol field's clock (crystals: of the cell's, too) around the shared one.
     """
 
     positions: GaussianConfig = field(default_factory=GaussianConfig)
     elements: CategoricalConfig = field(default_factory=CategoricalConfig)
     charges: CategoricalConfig = field(default_factory=CategoricalConfig)
     bonds: CategoricalConfig = field(default_factory=CategoricalConfig)
+    lattice: LatticeConfig = field(default_factory=LatticeConfig)
     weights: dict[str, float] = field(
         default_factory=lambda: {"positions": 3.0, "elements": 0.4, "charges": 1.0, "bonds": 2.0, "properties": 0.1}
     )
     clock_mean: float = 0.5
     clock_deviation: float = 0.125
     clock_jitter: float = 0.05
+
+    @staticmethod
+    def for_crystals(lattice: LatticeConfig) -> DiffusionConfig:
+        """The settings with which crystals are trained, for the statistics of a training set."""
+        return DiffusionConfig(
+            elements=CategoricalConfig(0.1, 0.9),
+            lattice=lattice,
+            weights={"fractional": 1.0, "cell": 0.5, "elements": 0.3, "properties": 0.05},
+            clock_jitter=0.1,
+        )
 
 
 @dataclass(frozen=True)
@@ -98,6 +125,10 @@ class SamplerConfig:
             `churn_to` (units of s_data).
         remask: rate eta at which shown symbols are hidden again per unit of the clock.
         temperature: divides the logits of symbols before they are drawn.
+        confidence: weight of a draw's log-probability in the order in which hidden symbols are shown, beside unit Gumbel
+            noise; 0 is random order.
+        anneal: fractional coordinates move faster towards the end than their velocity says, 1 + anneal (1 - t) times;
+            `anneal_given` counts instead where all elements are given (structure prediction).
     """
 
     steps: int = 50
@@ -107,14 +138,20 @@ class SamplerConfig:
     churn_to: float = 3.0
     remask: float = 25.0
     temperature: float = 1.0
+    confidence: float = 2.0
+    anneal: float = 3.0
+    anneal_given: float = 3.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}: 50 is the default, 20 fast, 100 best")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}: 1 draws as predicted")
-        if self.churn < 0 or self.remask < 0:
-            raise ValueError(f"churn and remask must not be negative, not {self.churn} and {self.remask}")
+        for name in ("churn", "remask", "confidence"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
+        if self.anneal < 0 or self.anneal_given < 0:
+            raise ValueError(f"anneal and anneal_given must not be negative, not {self.anneal} and {self.anneal_given}")
 
 
 @dataclass(frozen=True)
@@ -125,6 +162,7 @@ class PropertyConfig:
         name, unit: as in the archive.
         mean, deviation: over the training set, for standardising.
         low, high: range in training.
+        classes: 0 for a number; else the property is one of the classes 1..classes, which are not standardised.
     """
 
     name: str
@@ -133,6 +171,7 @@ class PropertyConfig:
     deviation: float
     low: float
     high: float
+    classes: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,9 +182,10 @@ class ModelConfig:
         data: name of the data set.
         network, diffusion, sampler: settings; `sampler` holds the defaults of sampling.
         alphabets: field name -> symbols.
-        sizes: atom count (as text, since it is stored as JSON) -> molecules of that size in training.
+        sizes: atom count (as text, since it is stored as JSON) -> structures of that size in training.
         properties: what can be conditioned on, in the order of the network's columns.
         facts: what is known of the run that made the weights (passes, hours, hardware, seed), as text.
+        kind: ``"molecule"`` or ``"crystal"``.
     """
 
     data: str
@@ -156,6 +196,11 @@ class ModelConfig:
     sizes: dict[str, int]
     properties: tuple[PropertyConfig, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    kind: str = "molecule"
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("molecule", "crystal"):
+            raise ValueError(f"kind must be molecule or crystal, not {self.kind!r}")
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,19 @@ class Preconditioning(NamedTuple):
     out: Tensor
 
 
+class CrystalPreconditioning(NamedTuple):
+    """What turns a raw output u (B, 6) into clean invariants of the cell: clean = skip * invariants + out * u.
+
+    `invariants` (B, 6) are the standardised ones of the noisy cell and `scale` multiplies them as an input; `scale`,
+    `skip` and `out` are (B, 1), and 1, 1 and 0 where the cell is given.
+    """
+
+    scale: Tensor
+    skip: Tensor
+    out: Tensor
+    invariants: Tensor
+
+
 @dataclass(frozen=True)
 class Prediction:
     """What a denoiser says of the clean structure, one entry a field; absent ones are None.
@@ -98,8 +111,9 @@ class Prediction:
         positions: (B, N, 3) clean positions in angstrom (a raw network: the displacement u of `Preconditioning`).
         elements, charges: (B, N, K) logits.
         bonds: (B, N, N, K) logits, symmetric.
-        fractional: (B, N, 3) clean fractional coordinates; `tangent` (B, N, 3) their velocity on the torus.
-        cell: (B, 3, 3).
+        fractional: (B, N, 3) clean fractional coordinates; `tangent` (B, N, 3) their velocity d(fractional)/dt.
+        cell: (B, 3, 3) symmetric, without gradients; made of `invariants` (B, 6), the standardised invariants of its
+            logarithm (a raw network: u of `CrystalPreconditioning`).
         properties: (B, P) predicted properties, standardised.
     """
 
@@ -110,6 +124,7 @@ class Prediction:
     fractional: Tensor | None = None
     tangent: Tensor | None = None
     cell: Tensor | None = None
+    invariants: Tensor | None = None
     properties: Tensor | None = None
 
     def map(self, function: Any) -> Prediction:
@@ -148,7 +163,10 @@ class Denoiser(Protocol):
 
 
 class Network(Protocol):
-    """A raw network: as a Denoiser, but told its `Preconditioning` and answering with a displacement."""
+    """A raw network: as a Denoiser, but told its preconditioning and answering with raw outputs.
+
+    It is told a `Preconditioning` for molecules and a `CrystalPreconditioning` for crystals.
+    """
 
     def __call__(
         self,
@@ -156,7 +174,7 @@ class Network(Protocol):
         clocks: Clocks,
         condition: Condition | None,
         previous: Prediction | None,
-        preconditioning: Preconditioning,
+        preconditioning: Any,
     ) -> Prediction:
-        """Raw outputs: ``positions`` is the displacement u, symbols are logits."""
+        """Raw outputs: ``positions`` is the displacement u, symbols are logits; crystals: see `Prediction`."""
         ...

@@ -7,7 +7,7 @@ of (seed, step, rank) alone, so that a resumed run sees the same batches as one 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from moldiff.data.archive import Archive
+from moldiff.data.crystal_archive import CrystalArchive
 from moldiff.state import BOND_SYMBOLS, Alphabet, State, centred
 
 _SYMBOLS = """
@@ -103,6 +104,58 @@ def to_state(archive: Archive, rows: np.ndarray, alphabets: Mapping[str, Alphabe
     )
 
 
+def crystal_alphabets(archive: CrystalArchive) -> dict[str, Alphabet]:
+    """The element alphabet of an archive of crystals, by atomic number."""
+    return {"elements": Alphabet(tuple(PERIODIC_TABLE[int(z)] for z in np.unique(archive.atomic_numbers)))}
+
+
+def symmetric_cells(lattice: np.ndarray) -> np.ndarray:
+    """S = (L L^T)^(1/2) float64 of cells L (M, 3, 3): the cells in an orientation that depends on their shape alone."""
+    wide = lattice.astype(np.float64)
+    values, vectors = np.linalg.eigh(wide @ wide.transpose(0, 2, 1))
+    return (vectors * np.sqrt(values.clip(1e-12))[:, None]) @ vectors.transpose(0, 2, 1)
+
+
+def to_crystal_state(archive: CrystalArchive, rows: np.ndarray, alphabets: Mapping[str, Alphabet]) -> State:
+    """Some crystals of an archive as a State padded to the largest of them, cells symmetric.
+
+    Args:
+        archive: the crystals.
+        rows: which (integers).
+        alphabets: must hold ``"elements"``.
+
+    Raises:
+        ValueError: for an element that the alphabet lacks.
+    """
+    chosen = archive.select(rows)
+    counts = chosen.n_atoms.astype(np.int64)
+    b, n = len(counts), int(counts.max(initial=1))
+    mask = np.arange(n)[None] < counts[:, None]
+    elements = np.zeros((b, n), np.int64)
+    fractional = np.zeros((b, n, 3), np.float32)
+    lookup = {z: alphabets["elements"].index(PERIODIC_TABLE[int(z)]) for z in np.unique(chosen.atomic_numbers)}
+    elements[mask] = np.vectorize(lookup.__getitem__, otypes=[np.int64])(chosen.atomic_numbers)
+    fractional[mask] = chosen.frac_coords
+    return State(
+        mask=torch.from_numpy(mask),
+        elements=torch.from_numpy(elements),
+        fractional=torch.from_numpy(fractional),
+        cell=torch.from_numpy(symmetric_cells(chosen.lattice).astype(np.float32)),
+    )
+
+
+def blank_crystals(n_atoms: Sequence[int], *, device: torch.device | str = "cpu") -> State:
+    """Crystals of given atom counts with nothing in them yet, to be filled by the sampler; unit cells of 1 angstrom."""
+    counts = torch.tensor(list(n_atoms), dtype=torch.long, device=device)
+    mask = torch.arange(int(counts.max()), device=device)[None] < counts[:, None]
+    return State(
+        mask=mask,
+        elements=torch.zeros_like(mask, dtype=torch.long),
+        fractional=torch.zeros(*mask.shape, 3, device=device),
+        cell=torch.eye(3, device=device).repeat(len(counts), 1, 1),
+    )
+
+
 def group_sizes(counts: np.ndarray, smallest: int) -> list[np.ndarray]:
     """Rows grouped by atom count, neighbouring sizes merged until each group has at least `smallest` rows."""
     groups: list[np.ndarray] = []
@@ -126,9 +179,9 @@ class Batches:
     """An archive resident on a device, drawn from in batches of one atom count.
 
     Args:
-        archive: the training molecules.
+        archive: the training molecules or crystals.
         alphabets: field name -> alphabet.
-        batch: molecules a batch (a step of a data-parallel run draws this many a rank).
+        batch: structures a batch (a step of a data-parallel run draws this many a rank).
         seed: with the step and the rank it decides every batch.
         device: where the structures lie.
         aromatic: see `to_state`.
@@ -139,7 +192,7 @@ class Batches:
 
     def __init__(
         self,
-        archive: Archive,
+        archive: Archive | CrystalArchive,
         alphabets: Mapping[str, Alphabet],
         *,
         batch: int,
@@ -148,14 +201,17 @@ class Batches:
         aromatic: bool = True,
     ) -> None:
         if len(archive) == 0:
-            raise ValueError("no molecules to train on: the training split is empty")
+            raise ValueError("nothing to train on: the training split is empty")
         if batch < 1:
-            raise ValueError(f"a batch needs at least one molecule, not {batch}")
+            raise ValueError(f"a batch needs at least one structure, not {batch}")
         self.batch, self.seed = batch, seed
         self.groups: list[Batch] = []
         for rows in group_sizes(archive.n_atoms, min(batch, len(archive))):
             properties = torch.from_numpy(archive.properties[rows].astype(np.float32)).to(device)
-            state = to_state(archive, rows, alphabets, aromatic=aromatic)
+            if isinstance(archive, CrystalArchive):
+                state = to_crystal_state(archive, rows, alphabets)
+            else:
+                state = to_state(archive, rows, alphabets, aromatic=aromatic)
             # symbols are kept small; a batch widens them when it is drawn
             self.groups.append(Batch(narrow(state).to(device), properties))
         self.weights = torch.tensor([len(group.state) for group in self.groups], dtype=torch.float64)
@@ -169,7 +225,7 @@ class Batches:
         return int(torch.multinomial(self.weights, 1, generator=generator))
 
     def draw(self, step: int, *, rank: int = 0) -> Batch:
-        """The batch of a step: distinct random molecules of one group (all of it where it is smaller)."""
+        """The batch of a step: distinct random structures of one group (all of it where it is smaller)."""
         group = self.groups[self._group(step)]
         generator = torch.Generator().manual_seed(mix(self.seed, step, 1 + rank))
         rows = torch.randperm(len(group.state), generator=generator)[: self.batch].to(group.state.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -12,8 +13,10 @@ from moldiff.config import DiffusionConfig, SamplerConfig
 from moldiff.denoiser import Clocks, Condition, Denoiser, Network, Prediction
 from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.gaussian import GaussianProcess
+from moldiff.diffusion.lattice import LatticeProcess
 from moldiff.diffusion.process import Process
 from moldiff.diffusion.schedule import log_linear, log_linear_clock
+from moldiff.diffusion.torus import TorusProcess
 from moldiff.state import SYMBOL_FIELDS, Alphabet, State
 
 
@@ -41,16 +44,38 @@ class JointProcess:
         Args:
             config: settings of the processes.
             alphabets: field name -> alphabet.
-            sampler: re-masking and temperature while stepping; none by default, as in training.
+            sampler: re-masking, temperature and order while stepping; none by default, as in training.
         """
-        remask, temperature = (sampler.remask, sampler.temperature) if sampler else (0.0, 1.0)
+        sampler = sampler or SamplerConfig(remask=0.0, confidence=0.0)
         symbols = [
             CategoricalProcess(
-                name, alphabets[name], config=getattr(config, name), remask=remask, temperature=temperature
+                name,
+                alphabets[name],
+                config=getattr(config, name),
+                remask=sampler.remask,
+                temperature=sampler.temperature,
+                confidence=sampler.confidence,
             )
             for name in SYMBOL_FIELDS
         ]
         return JointProcess([GaussianProcess(config.positions), *symbols], weights=config.weights)
+
+    @staticmethod
+    def for_crystals(
+        config: DiffusionConfig, alphabets: Mapping[str, Alphabet], *, sampler: SamplerConfig | None = None
+    ) -> JointProcess:
+        """Fractional coordinates on the torus, Gaussian cells and masked elements; arguments as `for_molecules`."""
+        sampler = sampler or SamplerConfig(remask=0.0, confidence=0.0, anneal=0.0, anneal_given=0.0)
+        elements = CategoricalProcess(
+            "elements",
+            alphabets["elements"],
+            config=config.elements,
+            remask=sampler.remask,
+            temperature=sampler.temperature,
+            confidence=sampler.confidence,
+        )
+        torus = TorusProcess(anneal=sampler.anneal, anneal_given=sampler.anneal_given)
+        return JointProcess([torus, LatticeProcess(config.lattice), elements], weights=config.weights)
 
     def prior(self, state: State, clocks: Clocks, *, generator: torch.Generator) -> State:
         """Every field at clock 1; given entries keep their values."""
@@ -118,23 +143,28 @@ def overwrite_given(prediction: Prediction, state: State, clocks: Clocks, *, sha
         changes[name] = torch.where(clocks.is_given(name, state).unsqueeze(-1), exact, logits)
     if not changes:
         return prediction
-    values = {name: getattr(prediction, name) for name in prediction.__dataclass_fields__}
-    return Prediction(**{**values, **changes})
+    return replace(prediction, **changes)
 
 
 def denoiser(network: Network, process: JointProcess) -> Denoiser:
-    """A raw network as a Denoiser: positions preconditioned, given parts overwritten by the truth.
+    """A raw network as a Denoiser: raw outputs preconditioned, given parts overwritten by the truth.
 
     Args:
         network: raw outputs, see `moldiff.denoiser.Network`.
-        process: the joint process, which must have positions with a preconditioning.
+        process: the joint process, which must have positions with a preconditioning, or fractional coordinates and
+            cells.
 
     Raises:
-        ValueError: if the process has no Gaussian positions.
+        ValueError: if the process has neither.
     """
-    positions = process.processes.get("positions")
+    positions, cell = process.processes.get("positions"), process.processes.get("cell")
+    torus = process.processes.get("fractional")
+    if isinstance(torus, TorusProcess) and isinstance(cell, LatticeProcess):
+        return _crystal_denoiser(network, torus, cell)
     if not hasattr(positions, "preconditioning"):
-        raise ValueError("this joint process has no preconditioned positions: pass a GaussianProcess")
+        raise ValueError(
+            "this joint process has no preconditioned positions: pass a GaussianProcess or use for_crystals"
+        )
     gaussian: GaussianProcess = positions  # type: ignore[assignment]
 
     def denoise(
@@ -145,7 +175,24 @@ def denoiser(network: Network, process: JointProcess) -> Denoiser:
         if raw.positions is None:
             raise ValueError("the network gave no displacement: set Prediction.positions")
         clean = gaussian.clean(raw.positions, state, clocks, preconditioning)
-        values = {name: getattr(raw, name) for name in raw.__dataclass_fields__}
-        return overwrite_given(Prediction(**{**values, "positions": clean}), state, clocks)
+        return overwrite_given(replace(raw, positions=clean), state, clocks)
+
+    return denoise
+
+
+def _crystal_denoiser(network: Network, torus: TorusProcess, lattice: LatticeProcess) -> Denoiser:
+    def denoise(
+        state: State, clocks: Clocks, condition: Condition | None = None, previous: Prediction | None = None
+    ) -> Prediction:
+        preconditioning = lattice.preconditioning(state, clocks)
+        raw = network(state, clocks, condition, previous, preconditioning)
+        if raw.tangent is None or raw.invariants is None:
+            raise ValueError("the network gave no velocity or no cell: set Prediction.tangent and .invariants")
+        tangent = torus.tangent(raw.tangent, state, clocks)
+        invariants = lattice.clean(raw.invariants, state, clocks, preconditioning)
+        with torch.no_grad():
+            fractional, cell = torus.clean(tangent, state, clocks), lattice.cells(invariants, state, clocks)
+        prediction = replace(raw, tangent=tangent, invariants=invariants, fractional=fractional, cell=cell)
+        return overwrite_given(prediction, state, clocks)
 
     return denoise

@@ -59,7 +59,11 @@ def sample(
     config = config or SamplerConfig()
     given = dict(given or {})
     grid = time_grid(config.steps, config.density).to(state.device, torch.float32)
-    whole = {name: mask.flatten(1).sum(1) == state.entries(name).flatten(1).sum(1) for name, mask in given.items()}
+    rows = len(state)
+    whole = {
+        name: mask.reshape(rows, -1).sum(1) == state.entries(name).reshape(rows, -1).sum(1)
+        for name, mask in given.items()
+    }
 
     def clocks_at(t: Tensor) -> Clocks:
         time = t.expand(len(state))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ MOLECULE_TASKS: dict[str, float] = {
     "completion": 0.15,
     "decoration": 0.05,
 }
+#: Share of each task in the training of crystals.
+CRYSTAL_TASKS: dict[str, float] = {"generate": 0.50, "prediction": 0.35, "substitution": 0.10, "completion": 0.05}
 #: What a task gives as whole fields.
 GIVEN_FIELDS: dict[str, tuple[str, ...]] = {
     "generate": (),
@@ -27,6 +29,13 @@ GIVEN_FIELDS: dict[str, tuple[str, ...]] = {
     "perception": ("positions", "elements"),
     "completion": (),
     "decoration": ("positions",),
+}
+#: The same for the tasks of crystals.
+GIVEN_CRYSTAL_FIELDS: dict[str, tuple[str, ...]] = {
+    "generate": (),
+    "prediction": ("elements",),
+    "substitution": ("fractional", "cell"),
+    "completion": (),
 }
 
 
@@ -130,11 +139,7 @@ def draw_clocks(
     def has(chosen: str) -> Tensor:
         return task == names.index(chosen) if chosen in names else torch.zeros(b, dtype=torch.bool, device=device)
 
-    given = {name: torch.zeros_like(state.entries(name)) for name in state.present}
-    for name, fields in GIVEN_FIELDS.items():
-        for field in fields:
-            rows = has(name).view(-1, *[1] * (given[field].ndim - 1))
-            given[field] = given[field] | (rows & state.entries(field))
+    given = _given_whole(state, [(GIVEN_FIELDS[name], has(name)) for name in shares])
     if bool(has("completion").any()):
         rows = has("completion")
         for field, chosen in given_atoms(state, draw_part(state, hydrogen=hydrogen, generator=generator)).items():
@@ -151,3 +156,73 @@ def draw_clocks(
         whole = has("conformer") | (has("perception") if field == "elements" else torch.zeros_like(has("conformer")))
         times[field] = torch.where(whole, 0.0, clock)
     return Clocks(times, given)
+
+
+def _given_whole(state: State, chosen: Iterable[tuple[tuple[str, ...], Tensor]]) -> dict[str, Tensor]:
+    """Given-masks of fields that are given whole in some rows (B,) of the batch."""
+    given = {name: torch.zeros_like(state.entries(name)) for name in state.present}
+    for fields, rows in chosen:
+        for field in fields:
+            given[field] = given[field] | (rows.view(-1, *[1] * (given[field].ndim - 1)) & state.entries(field))
+    return given
+
+
+def draw_sites(state: State, *, generator: torch.Generator) -> Tensor:
+    """(B, N) bool: random sites of each crystal to be given, from one to all but one; none of a lone site."""
+    tickets = uniform(tuple(state.mask.shape), generator, state.device).masked_fill(~state.mask, 2.0)
+    others = (state.n_atoms - 1).clamp_min(0)
+    count = 1 + (uniform((len(state),), generator, state.device) * others).long()
+    count = torch.minimum(count, others)
+    return tickets.argsort(1).argsort(1) < count[:, None]
+
+
+def draw_crystal_clocks(
+    state: State,
+    config: DiffusionConfig,
+    *,
+    shares: Mapping[str, float] | None = None,
+    generator: torch.Generator,
+) -> Clocks:
+    """Training clocks of a batch of crystals: a task a structure, a time a field.
+
+    The clock of the fractional coordinates is uniform. Elements and cell follow it with a jitter in three quarters of
+    the structures and stand anywhere in the rest. Completion gives the cell, too, in half of the structures.
+
+    Args:
+        state: clean crystals.
+        config: `clock_jitter` and the window of the elements.
+        shares: task name -> share; `CRYSTAL_TASKS` by default.
+        generator: random numbers.
+    """
+    shares = shares or CRYSTAL_TASKS
+    unknown = set(shares) - set(CRYSTAL_TASKS)
+    if unknown:
+        raise ValueError(f"unknown tasks {sorted(unknown)}: choose from {', '.join(CRYSTAL_TASKS)}")
+    b, device = len(state), state.device
+    task = draw_tasks(b, shares, generator=generator).to(device)
+    chosen = {name: task == index for index, name in enumerate(shares)}
+    given = _given_whole(state, [(GIVEN_CRYSTAL_FIELDS[name], rows) for name, rows in chosen.items()])
+    u = uniform((6, b), generator, device)
+    if "completion" in chosen:
+        sites = draw_sites(state, generator=generator) & chosen["completion"][:, None]
+        given["fractional"] = given["fractional"] | sites
+        given["elements"] = given["elements"] | sites
+        given["cell"] = given["cell"] | (chosen["completion"] & (u[5] < 0.5))
+
+    t = 1 - u[0]
+    jitter = config.clock_jitter * normal((2, b), generator, device, torch.float32)
+    follows = torch.where(u[1:3] < 0.75, (t + jitter).clamp(1e-3, 1.0), 1 - u[3:5])
+    t = t.clamp_min(1e-3)
+    placed = given["fractional"].sum(1) == state.n_atoms
+    window = config.elements
+    # where the geometry is known only the share of hidden elements matters
+    anywhere = window.begin + (window.end - window.begin) * (1 - u[3])
+    elements = torch.where(placed, anywhere, follows[0])
+    return Clocks(
+        {
+            "fractional": torch.where(placed, 0.0, t),
+            "cell": torch.where(given["cell"], 0.0, follows[1]),
+            "elements": torch.where(given["elements"].sum(1) == state.n_atoms, 0.0, elements),
+        },
+        given,
+    )

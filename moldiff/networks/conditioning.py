@@ -27,35 +27,64 @@ class Conditioning(nn.Module):
         fields: fields with a clock.
         properties: number of properties P.
         width: size of the embedding.
+        classes: a property each: 0 for a number, else the count of its classes, whose values are 1..classes.
+        extra: more numbers a structure that are embedded with the clocks.
     """
 
-    def __init__(self, fields: Sequence[str], properties: int, width: int) -> None:
+    def __init__(
+        self,
+        fields: Sequence[str],
+        properties: int,
+        width: int,
+        *,
+        classes: Sequence[int] = (),
+        extra: int = 0,
+    ) -> None:
         super().__init__()
+        self.classes = tuple(classes) or (0,) * properties
+        if len(self.classes) != properties:
+            raise ValueError(f"{properties} properties need as many class counts, not {self.classes}")
         self.fields, self.properties = tuple(fields), properties
         self.register_buffer("mean", torch.zeros(properties))
         self.register_buffer("deviation", torch.ones(properties))
+        numbers = torch.tensor([count == 0 for count in self.classes], dtype=torch.bool)
+        self.register_buffer("numbers", numbers, persistent=False)
         # waves of each clock and of the atom count; three flags a field: nothing, some, all of it given
-        inputs = 16 * (len(self.fields) + 1) + 2 * len(self.fields) + 1
+        inputs = 16 * (len(self.fields) + 1) + 2 * len(self.fields) + 1 + extra
         self.clock = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
         self.value = nn.Parameter(torch.randn(properties, 16, width, generator=torch.Generator().manual_seed(0)) * 0.1)
         self.absent = nn.Parameter(torch.zeros(properties, width))
+        self.tables = nn.ModuleDict()
+        for column, count in enumerate(self.classes):
+            if count:
+                self.tables[str(column)] = nn.Embedding(count + 1, width)
         self.last = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def standardise(self, values: Tensor) -> Tensor:
         """Properties (B, P) in units of their deviation in training, from their mean."""
         return (values - cast(Tensor, self.mean)) / cast(Tensor, self.deviation)
 
-    def forward(self, state: State, clocks: Clocks, condition: Condition | None, *, has_guess: bool) -> Tensor:
-        """The embedding (B, width)."""
+    def forward(
+        self,
+        state: State,
+        clocks: Clocks,
+        condition: Condition | None,
+        *,
+        has_guess: bool,
+        extra: Tensor | None = None,
+    ) -> Tensor:
+        """The embedding (B, width); `extra` (B, extra)."""
         dtype = self.absent.dtype
         parts = [waves(clocks.time(name, state).to(dtype)) for name in self.fields]
         parts.append(waves(torch.log(state.n_atoms.to(dtype)) / 8))
         for name in self.fields:
-            given = clocks.is_given(name, state).flatten(1)
-            entries = state.entries(name).flatten(1)
+            given = clocks.is_given(name, state).reshape(len(state), -1)
+            entries = state.entries(name).reshape(len(state), -1)
             some = given.any(1)
             parts.append(torch.stack([some, some & (given.sum(1) == entries.sum(1))], -1).to(dtype))
         parts.append(torch.full((len(state), 1), float(has_guess), device=state.device, dtype=dtype))
+        if extra is not None:
+            parts.append(extra.to(dtype))
         embedding = self.clock(torch.cat(parts, -1))
         if self.properties:
             told = self.absent.sum(0).expand_as(embedding)
@@ -67,6 +96,13 @@ class Conditioning(nn.Module):
                 # tanh keeps far targets in the range of the waves; the linear term keeps their order
                 code = torch.cat([waves(torch.tanh(z / 3) / 2, 7), torch.stack([z, torch.ones_like(z)], -1)], -1)
                 shown = torch.einsum("bpk,pkw->bpw", code, self.value)
+                if len(self.tables):
+                    columns = list(shown.unbind(1))
+                    for name, table in self.tables.items():
+                        column = int(name)
+                        kind = condition.values[:, column].round().long().clamp(0, self.classes[column])
+                        columns[column] = table(kind).to(shown.dtype)
+                    shown = torch.stack(columns, 1)
                 told = torch.where(condition.shown.unsqueeze(-1), shown, self.absent).sum(1)
             embedding = embedding + told
         return cast(Tensor, self.last(embedding))

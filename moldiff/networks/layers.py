@@ -7,7 +7,7 @@ e (B, N, N, P). Geometry is float32 always; dense algebra follows autocast.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, cast, final
+from typing import NamedTuple, Protocol, cast, final
 
 import torch
 from e3nn import o3
@@ -91,12 +91,39 @@ def lengths(v: Tensor) -> Tensor:
     return torch.sqrt(v.pow(2).sum(-2) + 1e-6)
 
 
+class Frame(Protocol):
+    """Where the blocks see a structure: the geometry of the current guess, and how a displacement changes it."""
+
+    def look(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions (B, N, N, 3) and squared distances (B, N, N) of the guess that belongs to u."""
+        ...
+
+    def move(self, displacement: Tensor) -> Tensor:
+        """The change of u that an update of Cartesian displacements (B, N, 3) makes."""
+        ...
+
+
+class FreeFrame(NamedTuple):
+    """The frame of molecules: the current clean guess is ``base + out * u``, (B, N, 3) and (B, N, 1)."""
+
+    base: Tensor
+    out: Tensor
+
+    def look(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions and squared distances of the guess."""
+        return directions(self.base + self.out * u)
+
+    def move(self, displacement: Tensor) -> Tensor:
+        """The displacement itself."""
+        return displacement
+
+
 class Atoms(NamedTuple):
     """The features that a block updates.
 
     Attributes:
         h: (B, N, C) scalars of atoms. v: (B, N, 3, V) vectors of atoms. e: (B, N, N, P) scalars of pairs.
-        u: (B, N, 3) displacement so far.
+        u: (B, N, 3) displacement so far (crystals: fractional velocity so far).
     """
 
     h: Tensor
@@ -111,9 +138,10 @@ class Block(nn.Module):
 
     Args:
         config: sizes.
+        periodic: whether atom scalars also move fractional coordinates, along the lattice vectors.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, *, periodic: bool = False) -> None:
         super().__init__()
         c, v, p, hidden = config.scalars, config.vectors, config.pairs, config.pair_hidden
         self.heads, self.products = config.heads, config.products
@@ -139,16 +167,17 @@ class Block(nn.Module):
         self.feed_out = linear(2 * c, c + v)
         self.vectors_out = VectorLinear(v, v)
         self.displace = VectorLinear(v, 1, zero=True)
+        self.fraction = linear(c, 3, zero=True) if periodic else None
         self.c, self.v, self.p = c, v, p
 
     def forward(
-        self, atoms: Atoms, base: Tensor, out: Tensor, noisy: Tensor, condition: Tensor, weight: Tensor, bias: Tensor
+        self, atoms: Atoms, frame: Frame, noisy: Tensor, condition: Tensor, weight: Tensor, bias: Tensor
     ) -> Atoms:
         """One block.
 
         Args:
             atoms: the features.
-            base, out: the current clean guess is ``base + out * u``, (B, N, 3) and (B, N, 1).
+            frame: geometry of the current guess.
             noisy: (B, N, N, 3) directions of the noisy input.
             condition: (B, D) embedding of clocks and properties.
             weight: (B or 1, N, N) 1 / neighbours for pairs that count, else 0.
@@ -160,7 +189,7 @@ class Block(nn.Module):
         # the clocks reach the pairs through both ends: modulating the pairs, too, costs three passes over them
         s1, b1, g1, s2, b2, g2 = self.modulation(condition)[:, None].chunk(6, -1)
 
-        unit, squared = directions(base + out * u)
+        unit, squared = frame.look(u)
         x = self.node_norm(h) * (1 + s1) + b1
         y = vector_norm(v)
         query_key, ends, values = self.from_nodes(x).split(self.splits, -1)
@@ -200,5 +229,7 @@ class Block(nn.Module):
         outer, gate = self.feed_out(inner).split((h.shape[-1], self.v), -1)
         h = h + g2 * outer
         v = v + self.vectors_out(gated * gate.unsqueeze(-2))
-        u = u + self.displace(v)[..., 0].to(u.dtype)
+        u = u + frame.move(self.displace(v)[..., 0].to(u.dtype))
+        if self.fraction is not None:
+            u = u + self.fraction(x).to(u.dtype)
         return Atoms(h, v, e, u)

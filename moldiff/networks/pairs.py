@@ -27,18 +27,19 @@ def symbols_and_guess(symbols: Tensor, guess: Tensor | None, size: int) -> Tenso
 
 @final
 class AtomFeatures(nn.Module):
-    """First scalars (B, N, C) of atoms from elements, charges, their guess and what is given."""
+    """First scalars (B, N, C) of atoms from elements, charges (molecules), their guess and what is given."""
 
     def __init__(self, config: NetworkConfig, alphabets: Mapping[str, Alphabet]) -> None:
         super().__init__()
-        self.sizes = {name: len(alphabets[name]) for name in ("elements", "charges")}
+        self.sizes = {name: len(alphabets[name]) for name in ("elements", "charges") if name in alphabets}
         inputs = sum(2 * size + 2 for size in self.sizes.values()) + 1
         self.embed = nn.Sequential(linear(inputs, config.scalars), nn.SiLU(), linear(config.scalars, config.scalars))
 
     def forward(self, state: State, clocks: Clocks, previous: Prediction | None) -> Tensor:
         """First scalars of atoms."""
         dtype = next(self.parameters()).dtype
-        parts = [clocks.is_given("positions", state).unsqueeze(-1).to(dtype)]
+        place = "fractional" if state.positions is None else "positions"
+        parts = [clocks.is_given(place, state).unsqueeze(-1).to(dtype)]
         for name, size in self.sizes.items():
             guess = None if previous is None else getattr(previous, name)
             parts.append(symbols_and_guess(state.field(name), guess, size).to(dtype))

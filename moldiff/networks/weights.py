@@ -27,7 +27,13 @@ def alphabets(config: ModelConfig) -> dict[str, Alphabet]:
 
 def build(config: ModelConfig) -> Trunk:
     """An untrained network of a configuration, with its property statistics in place."""
-    network = Trunk(config.network, alphabets(config), properties=len(config.properties))
+    network = Trunk(
+        config.network,
+        alphabets(config),
+        properties=len(config.properties),
+        kind=config.kind,
+        classes=[p.classes for p in config.properties],
+    )
     cast(Tensor, network.conditioning.mean).copy_(torch.tensor([p.mean for p in config.properties]))
     cast(Tensor, network.conditioning.deviation).copy_(torch.tensor([p.deviation for p in config.properties]))
     return network

@@ -1,4 +1,4 @@
-"""The check by sampling during training: valences and connectedness as tensors, without RDKit."""
+"""The check by sampling during training, as tensors: no RDKit, no pymatgen."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from moldiff.data.batching import PERIODIC_TABLE
 from moldiff.molecules.valences import STABLE_VALENCES
+from moldiff.networks.periodic import nearest_distances
 from moldiff.state import Alphabet, State
 
 
@@ -18,6 +19,13 @@ class Checked(NamedTuple):
 
     stable: Tensor
     connected: Tensor
+
+
+def check_crystals(state: State) -> Tensor:
+    """(B,) bool: smallest distance between different sites >= 0.5 angstrom, volume >= 0.1 angstrom^3 (CDVAE's rule)."""
+    cell = state.field("cell")
+    distance = nearest_distances(state.field("fractional"), cell).masked_fill(~state.pair_mask, float("inf"))
+    return (distance.amin((1, 2)) >= 0.5) & (torch.linalg.det(cell).abs() >= 0.1)
 
 
 def check(state: State, alphabets: Mapping[str, Alphabet]) -> Checked:

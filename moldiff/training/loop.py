@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast, final
+from typing import Any, TypeVar, cast, final
 
 import numpy as np
 import torch
@@ -21,17 +21,18 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.config import ModelConfig, TrainConfig, from_dict, to_dict
 from moldiff.data.archive import Archive
 from moldiff.data.batching import Batches, mix, widen
+from moldiff.data.crystal_archive import CrystalArchive
 from moldiff.denoiser import Prediction
 from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
-from moldiff.diffusion.tasks import draw_clocks
+from moldiff.diffusion.tasks import draw_clocks, draw_crystal_clocks
 from moldiff.networks.conditioning import drop_properties
 from moldiff.networks.layers import Block
 from moldiff.networks.weights import alphabets, build, save
 from moldiff.state import centred
 from moldiff.training import checkpoint
-from moldiff.training.check import check
+from moldiff.training.check import check, check_crystals
 from moldiff.training.distributed import Ranks
 from moldiff.training.ema import Average
 from moldiff.training.log import forget_after
@@ -40,6 +41,7 @@ from moldiff.training.plan import Plan
 #: Steps and seconds after which the speed of a run is taken as measured; the first steps warm up and do not count.
 MEASURE_STEPS, MEASURE_SECONDS, WARM_STEPS = 60, 45.0, 5
 WEIGHTS = "model.safetensors"
+A = TypeVar("A", Archive, CrystalArchive)
 
 
 @final
@@ -47,7 +49,7 @@ class Trainer:
     """One run: a folder with a log, a checkpoint and the averaged weights.
 
     Args:
-        archive: the training molecules.
+        archive: the training molecules or crystals.
         model: what to train; its header travels with the weights.
         config: settings of the run.
         out: folder of the run, made if need be.
@@ -62,7 +64,7 @@ class Trainer:
 
     def __init__(
         self,
-        archive: Archive,
+        archive: Archive | CrystalArchive,
         model: ModelConfig,
         *,
         config: TrainConfig,
@@ -86,7 +88,7 @@ class Trainer:
             stored_model = from_dict(ModelConfig, header["model"])
             if stored_model.sizes != model.sizes:
                 raise ValueError(
-                    f"{out} was trained on other molecules ({sum(stored_model.sizes.values())} of {stored_model.data}, "
+                    f"{out} was trained on other data ({sum(stored_model.sizes.values())} of {stored_model.data}, "
                     f"not these {sum(model.sizes.values())} of {model.data}): give the same data, or start a new run "
                     "with --init-from"
                 )
@@ -96,14 +98,16 @@ class Trainer:
             config = dataclasses.replace(stored, **{name: getattr(config, name) for name in local})
         self.model, self.config, self.out = model, config, out
         self.alphabets = alphabets(model)
-        self.process = process or JointProcess.for_molecules(model.diffusion, self.alphabets)
+        self.crystals = model.kind == "crystal"
+        self.make_process = JointProcess.for_crystals if self.crystals else JointProcess.for_molecules
+        self.process = process or self.make_process(model.diffusion, self.alphabets)
         with torch.random.fork_rng(devices=[]):
             torch.random.default_generator.manual_seed(mix(config.seed))
             self.network = build(model).to(self.device)
         if initial is not None:
             self.network.load_state_dict(initial, strict=False)
         self.average = Average(self.network, horizon=config.horizon)
-        self.optimiser = make_optimiser(self.network, config.rate)
+        self.optimiser = make_optimiser(self.network, config.rate, fused=self.crystals)
         self.denoiser = denoiser(self.network, self.process)
         self.step, self.passes, self.seconds = 0, 0, 0.0
         self.batch = config.batch or (768 if self.device.type == "cuda" else 64)
@@ -141,14 +145,17 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16)
 
     def losses(self, step: int) -> tuple[dict[str, Tensor], int]:
-        """Mean loss of each field for the batch of a step, and the number of molecules in it."""
+        """Mean loss of each field for the batch of a step, and the number of structures in it."""
         batch = self.batches.draw(step, rank=self.ranks.rank)
         seed = mix(self.config.seed, 1, step, self.ranks.rank)
         generator = torch.Generator(self.device).manual_seed(seed)
         state = batch.state
-        clocks = draw_clocks(state, self.model.diffusion, hydrogen=self.hydrogen, generator=generator)
-        given = clocks.is_given("positions", state)
-        state = state.replace(positions=centred(state.field("positions"), state.mask, given))
+        if self.crystals:
+            clocks = draw_crystal_clocks(state, self.model.diffusion, generator=generator)
+        else:
+            clocks = draw_clocks(state, self.model.diffusion, hydrogen=self.hydrogen, generator=generator)
+            given = clocks.is_given("positions", state)
+            state = state.replace(positions=centred(state.field("positions"), state.mask, given))
         noisy = self.process.corrupt(state, clocks, generator=generator)
         condition = drop_properties(batch.properties, generator=generator) if self.model.properties else None
 
@@ -164,7 +171,7 @@ class Trainer:
         if condition is not None and prediction.properties is not None:
             # the property head learns where no property is shown: there it must look at the structure
             target = self.network.conditioning.standardise(batch.properties)
-            known = torch.isfinite(target) & ~condition.shown.any(1, keepdim=True)
+            known = torch.isfinite(target) & ~condition.shown.any(1, keepdim=True) & self.network.conditioning.numbers
             error = torch.where(known, prediction.properties.float() - torch.nan_to_num(target), 0.0)
             parts["properties"] = (error**2).sum() / known.sum().clamp_min(1)
         return parts, len(state)
@@ -311,25 +318,31 @@ class Trainer:
 
     @torch.no_grad()
     def check(self) -> dict[str, float]:
-        """Sample with the averaged weights and count stable and connected molecules, as tensors."""
+        """Sample with the averaged weights and count what is sound, by tensors alone.
+
+        Molecules: stable, connected, both. Crystals: sound distances and volume.
+        """
         self.average.swap(self.network)
         self.network.eval()
         try:
             generator = torch.Generator(self.device).manual_seed(mix(self.config.seed, 3, self.step))
-            process = JointProcess.for_molecules(self.model.diffusion, self.alphabets, sampler=self.model.sampler)
+            process = self.make_process(self.model.diffusion, self.alphabets, sampler=self.model.sampler)
             rows = self.batches.groups[int(self.batches.weights.argmax())].state
             state = widen(rows.index(slice(0, self.config.check_samples)))
             with self.autocast():
                 done = sample(self.denoiser, process, state=state, generator=generator, config=self.model.sampler)
-            stable, connected = check(done, self.alphabets)
-            share = {"stable": stable, "connected": connected, "both": stable & connected}
+            if self.crystals:
+                share = {"structure_valid": check_crystals(done)}
+            else:
+                stable, connected = check(done, self.alphabets)
+                share = {"stable": stable, "connected": connected, "both": stable & connected}
             return {name: round(float(value.float().mean()), 4) for name, value in share.items()} | {"of": len(state)}
         finally:
             self.average.swap(self.network)
             self.network.train()
 
 
-def with_columns(archive: Archive, names: Sequence[str]) -> Archive:
+def with_columns(archive: A, names: Sequence[str]) -> A:
     """An archive with exactly these property columns, in this order; NaN where it does not have one."""
     have = archive.property_names.tolist()
     if have == list(names):
@@ -348,12 +361,12 @@ def with_columns(archive: Archive, names: Sequence[str]) -> Archive:
     )
 
 
-def make_optimiser(network: nn.Module, rate: float) -> torch.optim.AdamW:
-    """AdamW with beta2 0.99; weight decay on matrices only."""
+def make_optimiser(network: nn.Module, rate: float, *, fused: bool = False) -> torch.optim.AdamW:
+    """AdamW with beta2 0.99; weight decay on matrices only. `fused` is faster and rounds a little differently."""
     matrices = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99))
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=fused or None)
 
 
 def allow_recompilation(count: int) -> None:

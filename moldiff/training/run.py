@@ -6,22 +6,14 @@ import dataclasses
 import os
 from pathlib import Path
 
-import numpy as np
 from torch import Tensor
 
-from moldiff.config import (
-    PRESETS,
-    DiffusionConfig,
-    ModelConfig,
-    PropertyConfig,
-    SamplerConfig,
-    TrainConfig,
-    from_dict,
-)
+from moldiff.config import DiffusionConfig, ModelConfig, TrainConfig, from_dict
 from moldiff.data.archive import Archive
-from moldiff.data.batching import fit_deviation, molecule_alphabets
+from moldiff.data.crystal_archive import CrystalArchive, is_crystal_archive
 from moldiff.networks.weights import load
 from moldiff.training.checkpoint import read_header
+from moldiff.training.describe import describe_model
 from moldiff.training.distributed import Ranks
 from moldiff.training.loop import WEIGHTS, Trainer
 
@@ -29,52 +21,7 @@ from moldiff.training.loop import WEIGHTS, Trainer
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
-def describe_model(
-    archive: Archive, *, data: str, size: str = "s", diffusion: DiffusionConfig | None = None
-) -> ModelConfig:
-    """The configuration of a model for an archive: alphabets, size histogram, noise scale and property statistics.
-
-    Args:
-        archive: all splits; alphabets cover them all, statistics come from the training split.
-        data: name of the data set.
-        size: preset of the network.
-        diffusion: settings of the processes; the deviation of the positions is measured either way.
-    """
-    train = archive.subset("train")
-    if len(train) == 0:
-        raise ValueError("no molecules to train on: the training split is empty")
-    scale, power = fit_deviation(train)
-    base = diffusion or DiffusionConfig()
-    positions = dataclasses.replace(base.positions, deviation_scale=scale, deviation_power=power)
-    properties = []
-    for name, unit in zip(train.property_names.tolist(), train.property_units.tolist(), strict=True):
-        values = train.column(name).astype(np.float64)
-        values = values[np.isfinite(values)]
-        if len(values) == 0:
-            continue
-        properties.append(
-            PropertyConfig(
-                name=name,
-                unit=unit,
-                mean=float(values.mean()),
-                deviation=float(max(values.std(), 1e-6)),
-                low=float(values.min()),
-                high=float(values.max()),
-            )
-        )
-    sizes, counts = np.unique(train.n_atoms, return_counts=True)
-    return ModelConfig(
-        data=data,
-        network=PRESETS[size],
-        diffusion=dataclasses.replace(base, positions=positions),
-        sampler=SamplerConfig(),
-        alphabets={name: alphabet.symbols for name, alphabet in molecule_alphabets(archive).items()},
-        sizes={str(int(n)): int(c) for n, c in zip(sizes, counts, strict=True)},
-        properties=tuple(properties),
-    )
-
-
-def open_archive(data: str | os.PathLike[str]) -> tuple[Archive, str]:
+def open_archive(data: str | os.PathLike[str]) -> tuple[Archive | CrystalArchive, str]:
     """The archive behind the name of a data set, an .npz file or a file of molecules, and its name.
 
     A file of molecules (SDF, XYZ, extxyz, SMILES) is read with RDKit and split by SMILES, 80 : 10 : 10.
@@ -84,7 +31,8 @@ def open_archive(data: str | os.PathLike[str]) -> tuple[Archive, str]:
     path = Path(data)
     if path.suffix == ".npz" or not path.suffix:
         found = find_archive(data)
-        return Archive.load(found), found.stem
+        name = found.stem if path.suffix else path.name
+        return (CrystalArchive if is_crystal_archive(found) else Archive).load(found), name
     from moldiff.data.describe import describe
     from moldiff.data.files import read_archive
 
@@ -125,7 +73,7 @@ def stored_config(out: str | os.PathLike[str]) -> TrainConfig:
 
 
 def train(
-    data: str | os.PathLike[str] | Archive,
+    data: str | os.PathLike[str] | Archive | CrystalArchive,
     out: str | os.PathLike[str],
     *,
     config: TrainConfig | None = None,
@@ -137,7 +85,7 @@ def train(
     """Train a model.
 
     Args:
-        data: name of a prepared data set ("qm9"), an .npz archive, a file of molecules, or an `Archive`.
+        data: name of a prepared data set ("qm9", "mp20"), an .npz archive, a file of molecules, or an archive.
         out: folder of the run: ``log.jsonl``, ``checkpoint.safetensors`` and ``model.safetensors``.
         config: settings; may be left out with `resume`, where the stored ones count.
         resume: go on with the run in `out`.
@@ -156,7 +104,7 @@ def train(
             raise ValueError("a new run needs settings: pass config=TrainConfig(minutes=...) or TrainConfig(steps=...)")
         config = stored_config(out)
     start = find_weights(init_from) if init_from is not None and not resume else None
-    archive, name = (data, "archive") if isinstance(data, Archive) else open_archive(data)
+    archive, name = (data, "archive") if isinstance(data, Archive | CrystalArchive) else open_archive(data)
     initial = None
     # a resumed run keeps its own description: this one only tells whether the data are the same
     model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
@@ -185,12 +133,14 @@ def start_from(path: Path, model: ModelConfig) -> tuple[ModelConfig, dict[str, T
         raise ValueError(
             f"{path} cannot start this run: its network is {stored.network}, --size asks for {model.network}"
         )
+    if stored.kind != model.kind:
+        raise ValueError(f"{path} cannot start this run: it makes {stored.kind}s, the data are {model.kind}s")
     for name, symbols in model.alphabets.items():
         new = [symbol for symbol in symbols if symbol not in stored.alphabets[name]]
         if new:
             raise ValueError(
                 f"{path} cannot start this run: it does not know the {name} {', '.join(new)} of the data; "
-                "leave those molecules out, or train without --init-from"
+                "leave those structures out, or train without --init-from"
             )
     tensors = dict(network.state_dict())
     return dataclasses.replace(stored, data=model.data, sizes=model.sizes), tensors
