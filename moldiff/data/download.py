@@ -53,19 +53,22 @@ def find_archive(name: str | os.PathLike[str]) -> Path:
 
 
 def fetch(
-    url: str, path: str | os.PathLike[str], *, checksum: str, progress: bool = True, timeout: float = 30.0
+    url: str, path: str | os.PathLike[str], *, checksum: str | None, progress: bool = True, timeout: float = 30.0
 ) -> Path:
     """Download a file unless it is there already with the right checksum; returns its path.
 
-    ``checksum`` is a hexadecimal MD5 (32 digits) or SHA-256 (64 digits). An interrupted download goes on where it
-    stopped, and the file appears under its name only when it is complete and verified. ``timeout`` in seconds is for
-    a silent connection. Raises ValueError for a file with another checksum and ConnectionError if it cannot be
-    downloaded; both say which file to put where.
+    ``checksum`` is a hexadecimal MD5 (32 digits) or SHA-256 (64 digits), None where none is published. An interrupted
+    download goes on where it stopped, and the file appears under its name only when it is complete and verified.
+    ``timeout`` in seconds is for a silent connection. Raises ValueError for a file with another checksum and
+    ConnectionError if it cannot be downloaded; both say which file to put where.
     """
     path = Path(path)
-    advice = f"download {url} by other means and put it at {path} ({_hash_name(checksum)} {checksum})"
+    advice = f"download {url} by other means and put it at {path}"
+    if checksum is not None:
+        advice += f" ({_hash_name(checksum)} {checksum})"
     if path.is_file():
-        verify(path, checksum=checksum)
+        if checksum is not None:
+            verify(path, checksum=checksum)
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +83,8 @@ def fetch(
         reason = getattr(error, "reason", None) or error
         raise ConnectionError(f"cannot download {url}: {reason}. Try again later to go on, or {advice}") from error
     try:
-        verify(part, checksum=checksum)
+        if checksum is not None:
+            verify(part, checksum=checksum)
     except ValueError as error:
         part.unlink()
         raise ValueError(f"{url} gave a file with another checksum than expected; try again, or {advice}") from error
