@@ -44,7 +44,8 @@ class Sample:
         forbid: elements not allowed, as O.
         require: elements that must be there, as N,O or N,N.
         charge: net charge of every molecule.
-        reward: steer towards more of qed, logp, tpsa, rings, or ease of synthesis (sa).
+        reward: steer towards more of qed, logp, tpsa, rings, ease of synthesis (sa), GFN2-xTB gap (xtb-gap), or less
+            strain.
         particles: structures that compete for each place when there is a reward; each costs as much as one.
         strength: how much a deviation of the reward in training counts.
         steps: sampler steps, one network evaluation each: 20 to 30 are fast, 100 are best; the model's own by default.

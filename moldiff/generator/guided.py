@@ -38,7 +38,8 @@ class Wishes(TypedDict, total=False):
         elements, forbid: the only elements allowed; elements not allowed.
         require: elements that must be there, each as often as it is named.
         charge: net charge. Constraints hold in every structure, valid or not.
-        reward: steer towards more of it: ``list[Mol] -> array``, or a name of `moldiff.generator.rewards.NAMED`.
+        reward: steer towards more of it: ``list[Mol] -> array``, or a name of `moldiff.generator.rewards`:
+            qed, logp, tpsa, rings, sa (easy synthesis), xtb-gap (wide), strain (little).
         particles: structures that compete for each place in the sample; each costs as much as one.
         strength: how much a unit of the reward counts: the sample is tilted by exp(strength * reward).
     """

@@ -16,6 +16,10 @@ from moldiff.state import Alphabet, State
 
 #: Rewards by name: a descriptor and its sign. An easy synthesis has a low score, so its reward is minus the score.
 NAMED: dict[str, float] = {"qed": 1.0, "logp": 1.0, "sa": -1.0, "tpsa": 1.0, "rings": 1.0}
+#: Rewards by name that GFN2-xTB calculates (extra ``xtb``): a larger gap between HOMO and LUMO; less strain.
+CALCULATED = ("xtb-gap", "strain")
+#: Strain that counts as one unit of the reward, kcal/mol; and how long a relaxation may take, steps and seconds.
+STRAIN_UNIT, STRAIN_STEPS, STRAIN_SECONDS = 5.0, 60, 20.0
 
 MolReward = Callable[[list[Any]], Sequence[float]]
 """``list[rdkit.Chem.Mol] -> array``: one number a molecule, more is better; NaN for no judgement."""
@@ -29,20 +33,21 @@ class Rewards:
     by molecule, so that the failure costs only the molecule at fault; it is counted and warned of once.
 
     Args:
-        reward: a function of a list of molecules, or a name of `NAMED`, whose unit is then the descriptor's deviation
-            in training (1 where the model was trained without it).
+        reward: a function of a list of molecules, or a name of `NAMED` or `CALCULATED`. The unit of a name is the
+            deviation in training of the descriptor or gap (1 where the model was trained without it), and of strain
+            5 kcal/mol of relaxation energy.
         config: of the model. alphabets: its symbols.
 
     Raises:
         ValueError: for an unknown name.
+        ImportError: for a calculated reward without tblite.
     """
 
     def __init__(self, reward: str | MolReward, *, config: ModelConfig, alphabets: Mapping[str, Alphabet]) -> None:
+        # one by one, a failure costs no second calculation of the others
+        self.one_by_one = isinstance(reward, str)
         if isinstance(reward, str):
-            if reward not in NAMED:
-                raise ValueError(f"unknown reward {reward!r}: choose from {', '.join(NAMED)}, or give a function")
-            unit = next((p.deviation for p in config.properties if p.name == reward), 1.0)
-            self.name, self.function = reward, described(reward, NAMED[reward] / unit)
+            self.name, self.function = reward, named(reward, config)
         elif callable(reward):
             self.name, self.function = getattr(reward, "__name__", type(reward).__name__), reward
         else:
@@ -65,6 +70,8 @@ class Rewards:
 
     def _judge(self, mols: list[Any]) -> np.ndarray:
         self.calls += len(mols)
+        if self.one_by_one:
+            return np.concatenate([self._judge_one(mol) for mol in mols])
         try:
             return self._numbers(self.function(mols), len(mols))
         except Exception as error:
@@ -98,6 +105,20 @@ class Rewards:
         return f"{text}, which raised for {self.failures} of {self.calls} molecules" if self.failures else text
 
 
+def named(name: str, config: ModelConfig) -> MolReward:
+    """A reward by its name; see `Rewards`."""
+    if name not in NAMED and name not in CALCULATED:
+        known = ", ".join((*NAMED, *CALCULATED))
+        raise ValueError(f"unknown reward {name!r}: choose from {known}, or give a function")
+    unit = next((p.deviation for p in config.properties if p.name == name.removeprefix("xtb-")), 1.0)
+    if name in NAMED:
+        return described(name, NAMED[name] / unit)
+    from moldiff.molecules.singlepoint import require
+
+    require()
+    return calculated_gap(1 / unit) if name == "xtb-gap" else calculated_strain(-1 / STRAIN_UNIT)
+
+
 def described(name: str, factor: float) -> MolReward:
     """A descriptor of `moldiff.molecules.descriptors` times a factor, as a reward."""
 
@@ -105,5 +126,40 @@ def described(name: str, factor: float) -> MolReward:
         from moldiff.molecules.descriptors import DESCRIPTORS
 
         return [factor * DESCRIPTORS[name](mol) for mol in mols]
+
+    return reward
+
+
+def calculated_gap(factor: float) -> MolReward:
+    """The gap (eV) at the molecule's own geometry times a factor, as a reward."""
+
+    def reward(mols: list[Any]) -> list[float]:
+        from moldiff.molecules.convert import from_mol
+        from moldiff.molecules.singlepoint import single_point
+
+        found = [single_point(from_mol(mol)) for mol in mols]
+        failed = next((point for point in found if not point.ok), None)
+        if failed is not None:
+            raise ValueError(f"{failed.reason}: {failed.message}")
+        return [factor * point.gap for point in found]
+
+    return reward
+
+
+def calculated_strain(factor: float) -> MolReward:
+    """The energy (kcal/mol) that a molecule loses by relaxation times a factor, as a reward.
+
+    A relaxation that does not come to its end in the steps allowed counts by what it has found so far.
+    """
+
+    def reward(mols: list[Any]) -> list[float]:
+        from moldiff.molecules.convert import from_mol
+        from moldiff.molecules.relaxation import relax
+
+        found = [relax(from_mol(mol), fmax=0.1, steps=STRAIN_STEPS, seconds=STRAIN_SECONDS) for mol in mols]
+        failed = next((result for result in found if not np.isfinite(result.drop)), None)
+        if failed is not None:
+            raise ValueError(f"{failed.reason}: {failed.message}")
+        return [factor * result.drop for result in found]
 
     return reward

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from typing import Any
 
 import pytest
@@ -55,6 +56,42 @@ def test_rewards_are_scaled_to_the_training_set_and_nan_where_invalid() -> None:
     plain = Rewards("qed", config=config(), alphabets=gen.alphabets)(state)
     torch.testing.assert_close(rewards[0] * 0.07, plain[0])
     assert 0.3 < float(plain[0]) < 0.4
+
+
+def test_calculated_rewards_are_those_of_gfn2() -> None:
+    pytest.importorskip("tblite")
+    from moldiff.molecules.convert import from_mol
+    from moldiff.molecules.relaxation import relax
+    from moldiff.molecules.singlepoint import single_point
+
+    gen = generator()
+    state = gen.draw(2, batch_size=2)
+    mol = next(item.mol for item in gen.stream(2, batch_size=2) if item.mol is not None)
+    gap = dataclasses.replace(gen.config, properties=(PropertyConfig("gap", "eV", 5.0, 2.0, 0.0, 20.0),))
+    found = Rewards("xtb-gap", config=gap, alphabets=gen.alphabets)(state)
+    assert found[1].isnan() and float(found[0]) == pytest.approx(single_point(from_mol(mol)).gap / 2.0, rel=1e-3)
+    found = Rewards("strain", config=gap, alphabets=gen.alphabets)(state)
+    assert found[1].isnan() and float(found[0]) == pytest.approx(-relax(from_mol(mol)).drop / 5.0, abs=0.05)
+
+
+def test_a_calculation_that_fails_costs_only_that_molecule(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tblite")
+    from moldiff.molecules import singlepoint
+
+    points = iter([singlepoint.SinglePoint("scf", "no convergence"), singlepoint.SinglePoint("ok", gap=3.0)])
+    monkeypatch.setattr(singlepoint, "single_point", lambda arrays: next(points))
+    gen = generator()
+    rewards = Rewards("xtb-gap", config=gen.config, alphabets=gen.alphabets)
+    with pytest.warns(UserWarning, match="scf: no convergence; that molecule goes without"):
+        values = rewards(gen.draw(3, batch_size=3))
+    assert values.isnan().tolist() == [True, True, False] and float(values[2]) == 3.0
+    assert str(rewards) == "reward xtb-gap, which raised for 1 of 2 molecules"
+
+
+def test_calculated_rewards_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tblite.interface", None)
+    with pytest.raises(ImportError, match=r"moldiff\[xtb\]"):
+        generator().stream(2, reward="strain")
 
 
 def test_wrong_numbers_of_rewards_count_as_failures() -> None:
