@@ -47,6 +47,39 @@ def speed(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def cost(content: dict[str, Any]) -> list[str]:
+    """This model beside the networks of EDM and SemlaFlow."""
+    networks, hardware = content["networks"], content["meta"]["hardware"]
+    how = f"{content['precision']}, {'compiled' if content['compiled'] else 'eager'}, {content['threads']} threads"
+    lines = [
+        "",
+        f"Cost of {content['molecules']} molecules, all networks in one run and the same batches, {how}, "
+        f"{hardware['gpu'] or hardware['cpu']} (`benchmarks/cost.py`):",
+        "",
+        "| network | parameters, M | one evaluation, s | evaluations | sampling, s | times this model's |",
+        "|---|---|---|---|---|---|",
+    ]
+
+    def row(label: str, one: dict[str, Any], evaluations: Any, sampling: float, ratio: str) -> str:
+        cells = [label, f"{one['parameters'] / 1e6:.1f}", f"{one['evaluation']:.3g}", str(evaluations)]
+        return "| " + " | ".join([*cells, f"{sampling:.3g}", ratio]) + " |"
+
+    names = {"egnn": "EGNN of EDM", "semla": "latent attention of SemlaFlow"}
+    for name, label in names.items():
+        one = networks[name]
+        ratios = ", ".join(f"{ratio:.0f} ({count} steps)" for count, ratio in content["ratios"][name].items())
+        lines.append(row(f"{label}, random weights", one, one["evaluations"], one["sampling"], ratios))
+    ours = networks["moldiff"]
+    lines += [row("moldiff", ours, count, one["median"], "1") for count, one in ours["sampling"].items()]
+    loops = ", ".join(f"{networks[name]['loop']['step_to_evaluation']:.2f}" for name in names)
+    lines += [
+        "",
+        "Medians in turns. The references' samplings are evaluations x one evaluation (a step of a short real loop took "
+        f"{loops} times that); this model's are real.",
+    ]
+    return lines
+
+
 def recipe(content: dict[str, Any]) -> list[str]:
     """The equal-time comparison."""
     lines = [
@@ -73,7 +106,7 @@ def tables() -> str:
     molecules = RESULTS / "molecules-qm9.md"
     if molecules.is_file():
         lines.append(molecules.read_text().rstrip())
-    for name, write in (("speed", speed), ("recipe", recipe)):
+    for name, write in (("speed", speed), ("cost", cost), ("recipe", recipe)):
         content = read(name)
         if content is not None:
             lines += write(content)
