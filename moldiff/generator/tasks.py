@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from moldiff.data.trajectory import Trajectory
-    from moldiff.generator.generator import Generator
     from moldiff.generator.given import Model
     from moldiff.generator.results import Molecules
+    from moldiff.generator.trajectory import Sized
 
 
 class Tasks:
@@ -163,7 +163,7 @@ class Tasks:
         """
         from moldiff.generator.trajectory import trajectory
 
-        return trajectory(cast("Generator", self), seed=seed, steps=steps, n_atoms=n_atoms)
+        return trajectory(cast("Sized", self), seed=seed, steps=steps, n_atoms=n_atoms)
 
     def predict(self, mols: Any, *, batch_size: int | None = None) -> dict[str, NDArray[np.float64]]:
         """Properties of molecules by the model's own property head, one network evaluation each.

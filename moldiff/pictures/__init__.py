@@ -1,4 +1,4 @@
-"""Pictures of molecules: `view` draws a grid of them, `plots` holds histograms and curves."""
+"""Pictures of molecules and crystals: `view` draws grids and movies, `plots` holds histograms and curves."""
 
 from __future__ import annotations
 

@@ -342,6 +342,7 @@ def _finish(figure: Figure, path: Path) -> Image:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI)
     picture = Image.open(io.BytesIO(stream.getvalue())).convert("RGB")
+    picture.info.clear()  # RDKit shows pictures in notebooks, and takes no resolution there
     if target is not None:
         picture.save(target)
     return picture

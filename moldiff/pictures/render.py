@@ -1,4 +1,4 @@
-"""Shaded balls and sticks: one molecule in 3D by ray casting in NumPy, with no display or graphics library."""
+"""Shaded balls and sticks: one structure in 3D by ray casting in NumPy, with no display or graphics library."""
 
 from __future__ import annotations
 
@@ -13,21 +13,38 @@ Stick = tuple[Float, Float, float, int]
 
 SUPERSAMPLING = 2
 STICK_RADIUS = 0.11
+CELL_RADIUS = 0.03
+#: Corners of a unit cell in fractional coordinates, and the pairs of them that an edge joins.
+CORNERS = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
+EDGES = [(i, j) for i in range(8) for j in range(i + 1, 8) if np.abs(CORNERS[i] - CORNERS[j]).sum() == 1]
 TILT = (np.radians(-22.0), np.radians(18.0))  # about x and y, so that a flat ring still shows its depth
 LIGHT = np.array([-0.40, 0.55, 0.75])
 HALF_WAY = LIGHT / np.linalg.norm(LIGHT) + np.array([0.0, 0.0, 1.0])  # between the light and the eye (Blinn-Phong)
 
 
 def render(
-    numbers: NDArray[np.integer], positions: Float, *, bonds: NDArray[np.integer], size: tuple[int, int]
+    numbers: NDArray[np.integer],
+    positions: Float,
+    *,
+    bonds: NDArray[np.integer],
+    size: tuple[int, int],
+    cell: Float | None = None,
+    rotation: Float | None = None,
+    ball: float = 1.0,
+    stick: float = 1.0,
+    closest: float = 4.5,
 ) -> NDArray[np.uint8]:
-    """Render one molecule on white, seen along its shortest principal axis and tilted a little. Never mirrored.
+    """Render one structure on white, seen along its shortest principal axis and tilted a little. Never mirrored.
 
     Args:
-        numbers: atomic numbers, (n,) with n >= 1.
+        numbers: atomic numbers, (n,) with n >= 1; 0 is an atom whose element is not known yet, drawn in grey.
         positions: coordinates in angstrom, (n, 3), finite.
         bonds: bond orders, (n, n) symmetric: 0 none, 1, 2, 3, and 4 aromatic (drawn as a full and a thin stick).
         size: width and height in pixels.
+        cell: rows a, b, c in angstrom (3, 3) of a unit cell to draw from the origin; the view then follows its axes.
+        rotation: (3, 3) the view, instead: rows are the directions to the right, up, and to the eye.
+        ball, stick: multiply the radii of the balls and of the sticks.
+        closest: angstrom that fill the smaller side at least, so that small structures are not blown up.
 
     Returns:
         The picture, (height, width, 3), 8 bits a channel.
@@ -42,34 +59,56 @@ def render(
         raise ValueError("there is no atom to render; leave empty molecules out")
     if not np.isfinite(positions).all():
         raise ValueError("the coordinates are not all finite; leave this molecule out")
-    points = positions @ _viewpoint(positions).T
-    points = points - (points.max(axis=0) + points.min(axis=0)) / 2
-    radii = 0.17 + 0.21 * covalent_radii[numbers]
+    if rotation is None:
+        rotation = viewpoint(positions) if cell is None else cell_viewpoint(cell)
+    points = positions @ rotation.T
+    corners = np.zeros((0, 3)) if cell is None else CORNERS @ cell @ rotation.T
+    everything = np.concatenate([points, corners])
+    middle = (everything.max(axis=0) + everything.min(axis=0)) / 2
+    points, corners = points - middle, corners - middle
+    radii = ball * (0.17 + 0.21 * np.where(numbers == 0, covalent_radii[6], covalent_radii[numbers]))
     width, height = (SUPERSAMPLING * side for side in size)
-    reach = np.abs(points[:, :2]) + radii[:, None]
+    reach = np.concatenate([np.abs(points[:, :2]) + radii[:, None], np.abs(corners[:, :2]) + CELL_RADIUS])
     # pixels per angstrom: fill the frame, but do not blow up a small molecule
-    scale = 0.95 * min(width / 2 / reach[:, 0].max(), height / 2 / reach[:, 1].max(), min(width, height) / 4.5)
+    scale = 0.95 * min(width / 2 / reach[:, 0].max(), height / 2 / reach[:, 1].max(), min(width, height) / closest)
 
     canvas = _Canvas(width, height, scale)
     colours = 0.12 + 0.88 * jmol_colors[numbers] ** 1.1
     colours[numbers == 6] = 0.38  # darker than Jmol's grey: hydrogens are nearly white
+    colours[numbers == 0] = 0.62
+    for i, j in EDGES if cell is not None else ():
+        # no thinner than a pixel of the finished picture
+        canvas.stick(corners[i], corners[j], max(CELL_RADIUS, 0.5 * SUPERSAMPLING / scale), np.full(3, 0.45))
     for point, radius, colour in zip(points, radii, colours, strict=True):
-        canvas.ball(point, radius, colour)
+        if radius * scale > 0.3:
+            canvas.ball(point, radius, colour)
     for start, end, radius, atom in _sticks(points, bonds):
-        canvas.stick(start, end, radius, colours[atom])
+        canvas.stick(start, end, stick * radius, colours[atom])
     return canvas.picture()
 
 
-def _viewpoint(positions: Float) -> Float:
+def viewpoint(positions: Float) -> Float:
     """Rotation (3, 3) that lays the longest extent along x and the next along y, then tilts; its determinant is +1."""
     centred = positions - positions.mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     rotation = axes.T[::-1].copy()
     rotation[2] *= np.sign(np.linalg.det(rotation))
+    return _tilt() @ rotation
+
+
+def cell_viewpoint(cell: Float) -> Float:
+    """Rotation (3, 3) that looks along b with c upwards and a to the right, then tilts; its determinant is +1."""
+    up = cell[2] / max(np.linalg.norm(cell[2]), 1e-9)
+    right = cell[0] - (cell[0] @ up) * up
+    right = right / max(np.linalg.norm(right), 1e-9)
+    return _tilt() @ np.stack([right, up, np.cross(right, up)])
+
+
+def _tilt() -> Float:
     (sin_x, sin_y), (cos_x, cos_y) = np.sin(TILT), np.cos(TILT)
     about_x = np.array([[1, 0, 0], [0, cos_x, -sin_x], [0, sin_x, cos_x]])
     about_y = np.array([[cos_y, 0, sin_y], [0, 1, 0], [-sin_y, 0, cos_y]])
-    return about_x @ about_y @ rotation
+    return about_x @ about_y
 
 
 def _sticks(points: Float, bonds: NDArray[np.integer]) -> Iterator[Stick]:

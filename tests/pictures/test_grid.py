@@ -95,7 +95,7 @@ def test_the_lazy_public_name_is_this_function() -> None:
 def test_bad_input_is_refused_with_the_remedy(mols: list[Chem.Mol], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no molecule to draw; pass at least one"):
         view([])
-    with pytest.raises(ValueError, match=r"entry 1 is None and no rdkit\.Chem\.Mol; leave it out"):
+    with pytest.raises(ValueError, match=r"entry 1 is None and no rdkit\.Chem\.Mol or ase\.Atoms; leave it out"):
         view([mols[0], None])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="molecule 0 has no atoms; leave it out"):
         view(Chem.Mol())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from moldiff.pictures.render import _viewpoint, render
+from moldiff.pictures.render import render, viewpoint
 
 NO_BOND = np.zeros((1, 1), dtype=np.int64)
 
@@ -53,11 +53,11 @@ def test_the_nearer_ball_hides_the_other() -> None:
 def test_the_view_is_a_rotation_never_a_mirror_image() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
-        rotation = _viewpoint(rng.normal(size=(6, 3)) * [3.0, 2.0, 1.0])
+        rotation = viewpoint(rng.normal(size=(6, 3)) * [3.0, 2.0, 1.0])
         assert np.allclose(rotation @ rotation.T, np.eye(3))
         assert np.linalg.det(rotation) == pytest.approx(1)
     for flat in (np.zeros((1, 3)), np.array([[0.0, 0, 0], [0, 0, 1]])):
-        assert np.linalg.det(_viewpoint(flat)) == pytest.approx(1)
+        assert np.linalg.det(viewpoint(flat)) == pytest.approx(1)
 
 
 def test_refusals() -> None:
