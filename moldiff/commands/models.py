@@ -9,7 +9,7 @@ from moldiff.commands.options import DONE, say
 
 @dataclass(frozen=True)
 class Models:
-    """List the weights in the package with their size, data and headline numbers.
+    """List the weights in the package: size, data, headline numbers, and the properties that `--target` takes.
 
     Example: moldiff models
     """
@@ -25,4 +25,8 @@ class Models:
             size = f"{model.parameters / 1e6:.1f} M parameters, {model.megabytes:.1f} MB"
             print(f"{model.name:12}{size}, trained on {model.data}")
             print(f"{'':12}{model.headline}")
+            if model.properties:
+                print(f"{'':12}{'property':26}{'unit':12}{'range in training':24}labels")
+            for p in model.properties:
+                print(f"{'':12}{p.name:26}{p.unit:12}{f'{p.low:.4g} to {p.high:.4g}':24}{p.level}")
         return DONE

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moldiff.generator.generator import Generator
+from moldiff.generator.targets import Property, properties
 from moldiff.networks import weights
 
 #: Folder of the shipped weights, one sub-folder a model.
@@ -23,6 +24,7 @@ class Shipped(NamedTuple):
         megabytes: size of the weights file. parameters: how many numbers it holds.
         data: data set it was trained on.
         headline: its main measured numbers in a line, from ``metrics.json`` beside the weights.
+        properties: what can be asked for as a target.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Shipped(NamedTuple):
     parameters: int
     data: str
     headline: str
+    properties: tuple[Property, ...] = ()
 
 
 def names() -> list[str]:
@@ -56,6 +59,7 @@ def shipped() -> list[Shipped]:
                 parameters=sum(p.numel() for p in network.parameters()),
                 data=config.data,
                 headline=headline,
+                properties=properties(config),
             )
         )
     return found

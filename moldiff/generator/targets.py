@@ -18,6 +18,11 @@ from moldiff.denoiser import Condition
 #: How the labels of a data set were computed: data set -> property -> level of theory.
 LEVELS: dict[str, dict[str, str]] = {
     "qm9": dict.fromkeys(("energy", "homo", "lumo", "gap", "dipole", "polarizability"), "GFN2-xTB"),
+    "mp20": {
+        **dict.fromkeys(("formation_energy_per_atom", "band_gap", "e_above_hull"), "DFT, Materials Project"),
+        "dft_mag_density": "DFT, Materials Project",
+        "spacegroup": "spglib",
+    },
 }
 #: Descriptors of the molecular graph, which the library computes itself for every data set.
 DESCRIPTORS = ("logp", "qed", "tpsa", "sa", "rings", "heavy_atoms")
