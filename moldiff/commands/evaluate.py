@@ -1,4 +1,4 @@
-"""`moldiff evaluate`: numbers on molecules of any origin."""
+"""`moldiff evaluate`: numbers on molecules and crystals of any origin."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Judge the molecules of a file: validity, novelty, geometry, energy, each with an interval and a floor.
+    """Judge the molecules or crystals of a file: validity, novelty, geometry, with an interval and a floor each.
 
     A structure that cannot be read, crashes or takes too long is a counted failure. The floor is the same number for
     held-out real molecules.
 
+    Crystals are told by their content: moldiff evaluate samples.cif --reference mp20
+
     Example: moldiff evaluate samples.sdf --reference qm9 --json r.json --csv per.csv
 
     Attributes:
-        files: .sdf, .xyz, .extxyz, .smi, also .gz, or .npz; several, or a pattern in quotes.
-        reference: a shipped model, an archive (.npz), or a file of molecules; "none" compares with nothing.
+        files: .sdf, .xyz, .extxyz, .smi, also .gz, or .npz; for crystals .cif, .extxyz, POSCAR, .db, .npz or a folder;
+            several, or a pattern in quotes.
+        reference: a shipped model, an archive (.npz), or a file of structures; "none" compares with nothing, auto is
+            qm9 for molecules and mp20 for crystals.
         protocol: judge the bonds as given, or find them by EDM's distance table (edm-geom: with its rules for
             GEOM-Drugs); auto: bonds where there are any, else edm.
         hydrogens: explicit judges exactly the atoms given, implicit lets missing hydrogens be understood.
@@ -32,19 +36,23 @@ class Evaluate:
         csv: write one line a structure.
         xtb: relax so many valid molecules with GFN2-xTB (extra xtb).
         posebusters: run PoseBusters' tests (extra posebusters).
+        csp: crystals only: a file of the true crystals, one for each in the same order.
+        calculator: crystals only: relax with this ASE calculator, a name of ASE's or module:factory.
         jobs: worker processes.
         time_limit: seconds for one structure.
         seed: of the bootstrap and of random choices.
     """
 
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE [FILE ...]")]
-    reference: str = "qm9"
+    reference: str = "auto"
     protocol: Literal["auto", "bonds", "edm", "edm-geom"] = "auto"
     hydrogens: Literal["explicit", "implicit"] = "explicit"
     json: File = None
     csv: File = None
     xtb: int = 0
     posebusters: Flag = False
+    csp: File = None
+    calculator: str | None = None
     jobs: int = 2
     time_limit: float = 30.0
     seed: int = 0
@@ -65,6 +73,8 @@ class Evaluate:
                 csv=self.csv,
                 xtb=self.xtb,
                 posebusters=self.posebusters,
+                csp=self.csp,
+                calculator=self.calculator,
                 jobs=self.jobs,
                 time_limit=self.time_limit,
                 seed=self.seed,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from moldiff.evaluation.crystal_definitions import CRYSTALS, PROTOCOL
+
 __all__ = ["DEFINITIONS", "Definition", "definition"]
 
 
@@ -166,7 +168,9 @@ _GEOM = _EDM | {
 
 
 def definition(name: str, protocol: str) -> Definition:
-    """The definition of a number under a protocol, "bonds", "edm" or "edm-geom"."""
+    """The definition of a number under a protocol, "bonds", "edm" or "edm-geom", or of one of "crystals"."""
+    if protocol == PROTOCOL:
+        return Definition(*CRYSTALS[name])
     if name.startswith("posebusters_"):
         test = name.removeprefix("posebusters_")
         return Definition(f"PoseBusters {test}", f"PoseBusters test {test!r}, passed of those tested", "%", True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from moldiff.data.reference import Reference
-from moldiff.evaluation import chemnet, comparison, energies, rates, references
+from moldiff.evaluation import chemnet, comparison, crystals, energies, rates, references
 from moldiff.evaluation.analyse import failure
 from moldiff.evaluation.definitions import DEFINITIONS
 from moldiff.evaluation.inputs import Inputs, Structure, gather
 from moldiff.evaluation.rates import Metric
-from moldiff.evaluation.results import Evaluation
+from moldiff.evaluation.results import Evaluation, versions
 from moldiff.evaluation.workers import Workers
 
 __all__ = ["evaluate"]
@@ -37,19 +36,21 @@ COPY = 0.1
 def evaluate(
     mols: Any,
     *,
-    reference: Any = "qm9",
+    reference: Any = "auto",
     protocol: str = "auto",
     hydrogens: str = "explicit",
     json: str | os.PathLike[str] | None = None,
     csv: str | os.PathLike[str] | None = None,
     xtb: int = 0,
     posebusters: bool = False,
+    csp: Any = None,
+    calculator: str | None = None,
     jobs: int = 2,
     progress: bool | None = None,
     time_limit: float = 30.0,
     seed: int = 0,
 ) -> Evaluation:
-    """Judge molecules of any origin: every number with its definition, denominator, interval and floor.
+    """Judge molecules or crystals of any origin: every number with its definition, denominator, interval and floor.
 
     A structure that cannot be read, crashes or takes too long is a failure with a reason and stays in every
     denominator. The floor of a number is the same number for held-out real molecules, as many as there are structures
@@ -57,8 +58,11 @@ def evaluate(
 
     Args:
         mols: a file (SDF, XYZ, extended XYZ, SMILES, each also with .gz, or an .npz archive), a pattern or a list of
-            them; or a list of `rdkit.Chem.Mol`, `ase.Atoms` and None, or what ``Generator.sample`` returned.
-        reference: a shipped model ("qm9"), an archive, a file of molecules, or None for no comparison.
+            them; or a list of `rdkit.Chem.Mol`, `ase.Atoms` and None, or what ``Generator.sample`` returned. Periodic
+            structures (CIF, POSCAR, extended XYZ, ASE databases, an archive of crystals, `ase.Atoms` with a cell) are
+            judged as crystals: see `moldiff.evaluation.crystals.evaluate_crystals`.
+        reference: a shipped model ("qm9", "mp20"), an archive, a file of structures, or None for no comparison; "auto"
+            is "qm9" for molecules and "mp20" for crystals.
         protocol: "bonds" judges bonds as given (strict), "edm" finds them by EDM's distance table (H, C, N, O, F),
             "edm-geom" by its rules for GEOM-Drugs (sixteen elements), "auto" takes bonds where there are any, else
             "edm".
@@ -67,6 +71,8 @@ def evaluate(
         json, csv: where to write the numbers, and one line a structure.
         xtb: relax so many valid molecules with GFN2-xTB (extra ``xtb``).
         posebusters: run PoseBusters' tests for molecules (extra ``posebusters``).
+        csp: crystals only: the true crystals, one for each, to measure structure prediction.
+        calculator: crystals only: relax with this ASE calculator, a name of ASE's or "module:factory".
         jobs: worker processes; 0 works in this process, where a crash is a crash.
         progress: show bars; only on a terminal by default.
         time_limit: wall-clock seconds for one structure.
@@ -82,6 +88,26 @@ def evaluate(
     """
     start = time.perf_counter()
     _check(protocol, hydrogens, xtb, json, csv)
+    if isinstance(mols, Iterator):
+        mols = list(mols)
+    if crystals.wanted(mols, reference):
+        if xtb or posebusters or protocol != "auto" or hydrogens != "explicit":
+            raise ValueError("xtb, posebusters, protocol and hydrogens are for molecules, and the input is crystals")
+        return crystals.evaluate_crystals(
+            mols,
+            reference=reference,
+            csp=csp,
+            calculator=calculator,
+            json=json,
+            csv=csv,
+            jobs=jobs,
+            progress=progress,
+            time_limit=time_limit,
+            seed=seed,
+        )
+    if csp is not None or calculator is not None:
+        raise ValueError("csp and calculator are for crystals, and the input is molecules")
+    reference = "qm9" if isinstance(reference, str) and reference == "auto" else reference
     energies.require(xtb=xtb > 0, posebusters=posebusters)
     inputs = gather(mols, hydrogens=hydrogens)
     if protocol == "auto":
@@ -319,14 +345,3 @@ def _notes(
     if inputs.with_bonds and protocol != "bonds":
         notes.append("the bonds of the input were not used")
     return notes
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    found = {"python": sys.version.split()[0]}
-    for name in ("moldiff", "rdkit", "numpy", "ase", "tblite", "posebusters", "fcd_torch"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import io
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moldiff.evaluation.crystal_definitions import PROTOCOL as CRYSTALLINE
 from moldiff.evaluation.definitions import definition
 from moldiff.evaluation.rates import Metric
 
-__all__ = ["Evaluation"]
+__all__ = ["Evaluation", "versions"]
 
 FIRST = ("index", "source", "smiles", "reason", "atoms", "charge")
+FIRST_OF_CRYSTALS = ("index", "source", "formula", "reason", "atoms")
 """Leading columns of the CSV file; the others follow as they come, the message last."""
 HEAD = ("what", "value", "95 % interval", "floor", "N")
 
@@ -55,8 +59,8 @@ class Evaluation:
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str:
         """One line a structure, written to a file if a path is given; yes and no are 1 and 0."""
-        names = list(FIRST)
-        names += [name for row in self.rows for name in row if name not in FIRST and name != "message"]
+        names = list(FIRST_OF_CRYSTALS if self.meta.get("protocol") == CRYSTALLINE else FIRST)
+        names += [name for row in self.rows for name in row if name != "message"]
         names = [*dict.fromkeys(names), "message"]
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
@@ -90,6 +94,11 @@ class Evaluation:
         meta = self.meta
         reference = meta.get("reference")
         floor = ""
+        if meta.get("protocol") == CRYSTALLINE:
+            if reference:
+                floor = f"; reference {reference['name']}, floor: {reference['floor_n']} training or test crystals"
+            relaxed = f", relaxed with {meta['calculator']}" if meta.get("calculator") else ""
+            return f"{meta.get('input', '')}: {len(self)} crystals{relaxed}{floor}"
         if reference:
             floor = f"; reference {reference['name']}, floor: {reference['floor_n']} test molecules"
         kind = {"bonds": "bonds as given", "edm": "bonds from EDM's distance table"}.get(
@@ -168,3 +177,26 @@ def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return int(value)
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    found = {"python": sys.version.split()[0]}
+    for name in (
+        "moldiff",
+        "rdkit",
+        "numpy",
+        "ase",
+        "pymatgen",
+        "spglib",
+        "SMACT",
+        "matminer",
+        "tblite",
+        "posebusters",
+        "fcd_torch",
+    ):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -49,7 +49,10 @@ def serve(address: Any, key: bytes) -> None:
                 return
             name, options, limit, items = task
             function = resolve(name)
-            # importing took its time, which is no structure's fault
+            # importing takes its time, which is no structure's fault; what is imported late is imported here
+            warm = getattr(sys.modules[function.__module__], "warm", None)
+            if warm is not None:
+                warm(function.__name__)
             link.send((None, "begin", ""))
             for number, item in items:
                 _alarm(limit)
