@@ -138,7 +138,7 @@ class SamplerConfig:
     churn_to: float = 3.0
     remask: float = 25.0
     temperature: float = 1.0
-    confidence: float = 2.0
+    confidence: float = 0.0
     anneal: float = 3.0
     anneal_given: float = 3.0
 

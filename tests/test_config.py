@@ -123,6 +123,7 @@ def test_bad_settings_are_refused_with_the_remedy() -> None:
         ({"temperature": 0.0}, r"temperature must be above 0, not 0\.0"),
         ({"churn": -0.1}, "must not be negative"),
         ({"remask": -1.0}, "must not be negative"),
+        ({"confidence": -1.0}, "must not be negative"),
     ):
         with pytest.raises(ValueError, match=message):
             SamplerConfig(**changes)

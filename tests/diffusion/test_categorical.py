@@ -58,11 +58,13 @@ def test_corruption_hides_the_share_of_the_clock_in_one_step_or_two(field: str, 
     assert torch.equal(whole, process.prior(state, clocks, generator=generator))
 
 
-@pytest.mark.parametrize("remask", [0.0, 25.0])
+@pytest.mark.parametrize(("remask", "confidence"), [(0.0, 0.0), (25.0, 0.0), (25.0, 2.0)])
 @pytest.mark.parametrize("field", FIELDS)
-def test_hidden_share_follows_the_clock_along_the_way(field: str, remask: float, generator: torch.Generator) -> None:
+def test_hidden_share_follows_the_clock_along_the_way(
+    field: str, remask: float, confidence: float, generator: torch.Generator
+) -> None:
     count, n = (300, 30) if field == "elements" else (60, 20)
-    process, state = CategoricalProcess(field, ABC, remask=remask), full(count, n)
+    process, state = CategoricalProcess(field, ABC, remask=remask, confidence=confidence), full(count, n)
     clocks = Clocks.shared(state, 1.0)
     state = state.replace(**{field: process.prior(state, clocks, generator=generator)})
     entries = state.entries(field).sum() / (2 if field == "bonds" else 1)
@@ -233,6 +235,31 @@ def test_loss_is_the_mean_cross_entropy_of_what_is_hidden(
     assert torch.allclose(loss, torch.stack([expected, -log_p[1, 0, symbols[1, 0]], torch.tensor(0.0)]))
     loss.sum().backward()
     assert torch.isfinite(logits.grad).all() and (logits.grad[2] == 0).all()
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_likeliest_draws_are_shown_first_with_confidence(field: str, generator: torch.Generator) -> None:
+    """Half of the entries are certain: with a large weight they are the half that is shown; without, any are."""
+    count, n = 50, 8
+    state = full(count, n)
+    entries = state.entries(field)
+    certain = torch.rand(state.field(field).shape, generator=generator) < 0.5
+    if field == "bonds":
+        certain = certain.triu(1) | certain.triu(1).transpose(1, 2)
+    certain &= entries
+    logits = torch.where(certain.unsqueeze(-1), torch.tensor([30.0, 0.0, 0.0]), torch.zeros(3))
+    shares = {}
+    for confidence in (0.0, 1000.0):
+        process = CategoricalProcess(field, ABC, config=CategoricalConfig(0.0, 1.0), confidence=confidence)
+        clocks = Clocks.shared(state, 1.0)
+        hidden = state.replace(**{field: process.prior(state, clocks, generator=generator)})
+        t = torch.ones(count), torch.full((count,), 0.75)
+        after = process.step(hidden, Prediction(**{field: logits}), clocks, *t, generator=generator)
+        hidden.replace(**{field: after}).check({field: ABC})
+        shown = (after != ABC.hidden) & entries
+        assert float(shown.sum() / entries.sum()) == pytest.approx(0.25, abs=0.05)
+        shares[confidence] = float((shown & certain).sum() / shown.sum())
+    assert shares[0.0] == pytest.approx(0.5, abs=0.12) and shares[1000.0] > 0.97
 
 
 def test_bad_settings_are_refused(clean: Callable[..., State]) -> None:
