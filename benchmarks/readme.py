@@ -74,8 +74,8 @@ def cost(content: dict[str, Any]) -> list[str]:
     loops = ", ".join(f"{networks[name]['loop']['step_to_evaluation']:.2f}" for name in names)
     lines += [
         "",
-        "Medians in turns. The references' samplings are evaluations x one evaluation (a step of a short real loop took "
-        f"{loops} times that); this model's are real.",
+        "Medians in turns. The references' samplings are evaluations x one evaluation (a step of a short real loop "
+        f"took {loops} times that); this model's are real.",
     ]
     return lines
 

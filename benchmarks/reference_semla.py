@@ -27,6 +27,11 @@ def wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def lengths(x: Tensor) -> Tensor:
+    """Lengths (..., 1, S) of vectors (..., 3, S); `torch.linalg.vector_norm` is ten times slower on a CPU."""
+    return x.square().sum(-2, keepdim=True).sqrt()
+
+
 class CoordinateNorm(nn.Module):
     """Sets of coordinates (B, N, 3, S), centred and scaled by learned weights; `unit` divides by their mean length."""
 
@@ -40,7 +45,7 @@ class CoordinateNorm(nn.Module):
         count = atoms.sum(1, keepdim=True)
         x = (x - (x * atoms).sum(1, keepdim=True) / count) * atoms
         if self.unit:
-            x = x / (torch.linalg.vector_norm(x, dim=2, keepdim=True).sum(1, keepdim=True) / count + 1e-6)
+            x = x / (lengths(x).sum(1, keepdim=True) / count + 1e-6)
         return x * self.scale
 
 
@@ -57,9 +62,8 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor, h: Tensor, mask: Tensor) -> Features:
         """Updated coordinates and features."""
         y, g = self.coordinate_norm(x, mask), self.norm(h)
-        lengths = torch.linalg.vector_norm(y, dim=2)
         moved = self.back(self.project(y) * self.gate(g).unsqueeze(2))
-        return x + moved, h + self.features(torch.cat([g, lengths.to(g.dtype)], -1))
+        return x + moved, h + self.features(torch.cat([g, lengths(y).squeeze(2).to(g.dtype)], -1))
 
 
 class Messages(nn.Module):
@@ -110,7 +114,7 @@ class SemlaBlock(nn.Module):
 
         y = wide(self.project(self.coordinate_norm(x, mask)))
         difference = y[:, :, None] - y[:, None, :]
-        direction = difference / (torch.linalg.vector_norm(difference, dim=3, keepdim=True) + 1e-6)
+        direction = difference / (lengths(difference) + 1e-6)
         attention = (wide(by_set) + bias).softmax(2)
         moved = (direction * attention.unsqueeze(3)).sum(2) * attention.square().sum(2).sqrt().unsqueeze(2)
         return x + self.back(moved), h, edges_out
