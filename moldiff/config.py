@@ -125,8 +125,8 @@ class SamplerConfig:
             `churn_to` (units of s_data).
         remask: rate eta at which shown symbols are hidden again per unit of the clock.
         temperature: divides the logits of symbols before they are drawn.
-        confidence: weight of a draw's log-probability in the order in which hidden symbols are shown, beside unit Gumbel
-            noise; 0 is random order.
+        confidence: weight of a draw's log-probability in the order in which hidden symbols are shown, beside unit
+            Gumbel noise; 0 is random order.
         anneal: fractional coordinates move faster towards the end than their velocity says, 1 + anneal (1 - t) times;
             `anneal_given` counts instead where all elements are given (structure prediction).
     """
