@@ -2,7 +2,7 @@
 
     python benchmarks/sampler.py runs/qm9 -n 400 --seed 1000
 
-Writes benchmarks/results/sampler.json: V&C, atom stability, unique and the MMFF94 energy drop of each setting.
+Writes benchmarks/results/sampler.json: V&C, stability, unique, MMFF94 energy drop, rings and aromatic share of each.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from common import median_interval, provenance, write_json
 
 import moldiff
 from moldiff.molecules.energy import mmff_drop
-from moldiff.molecules.summary import summary
+from moldiff.molecules.summary import rate, summary
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "as shipped": {},
@@ -27,6 +27,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "re-masking 10": {"remask": 10.0},
     "re-masking 50": {"remask": 50.0},
     "temperature 0.9": {"temperature": 0.9},
+    "confidence 0.5": {"confidence": 0.5},
+    "confidence 2": {"confidence": 2.0},
     "grid density 1": {"density": 1.0},
     "grid density 2": {"density": 2.0},
 }
@@ -53,7 +55,17 @@ def main() -> None:
         rates = summary(verdicts)
         chosen = {k: rates[k] for k in ("valid_connected", "molecule_stable", "atom_stable", "unique")}
         drop = median_interval([value[0] for value in found if value is not None])
-        results[name] = {"sampler": dataclasses.asdict(generator.sampler), **chosen, "mmff_drop": drop}
+        # validity must not be bought with diversity: what the valid molecules are made of
+        mols = [v.mol for v in verdicts if v.valid_connected and v.mol is not None]
+        rings = sum(mol.GetRingInfo().NumRings() for mol in mols) / max(len(mols), 1)
+        aromatic = rate(sum(any(atom.GetIsAromatic() for atom in mol.GetAtoms()) for mol in mols), len(mols))
+        results[name] = {
+            "sampler": dataclasses.asdict(generator.sampler),
+            **chosen,
+            "mmff_drop": drop,
+            "rings": rings,
+            "aromatic": aromatic,
+        }
         both = rates["valid_connected"]
         print(
             f"{name:18} V&C {100 * both['value']:.1f} ({100 * both['low']:.1f}-{100 * both['high']:.1f}) %, MMFF94 "
