@@ -6,6 +6,7 @@ Structure: matminer's CrystalNN fingerprint of every site with order parameters 
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from typing import Any
 
@@ -42,7 +43,10 @@ def structure_fingerprint(numbers: ArrayLike, fractional: ArrayLike, cell: Array
     places = np.asarray(fractional, dtype=np.float64) % 1.0
     structure = Structure(np.asarray(cell, dtype=np.float64), np.asarray(numbers).tolist(), places)
     groups, counts = np.unique(equivalent_sites(numbers, places, cell), return_counts=True)
-    sites = np.array([_site(structure, int(place)) for place in groups])
+    with warnings.catch_warnings():
+        # CrystalNN warns of every site without an oxidation state, which generated crystals never have
+        warnings.simplefilter("ignore", UserWarning)
+        sites = np.array([_site(structure, int(place)) for place in groups])
     return np.average(sites, axis=0, weights=counts)
 
 

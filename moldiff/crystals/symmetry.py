@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -55,7 +56,9 @@ def equivalent_sites(
     crystal = (np.asarray(cell, dtype=np.float64), np.asarray(fractional, dtype=np.float64), kinds.tolist())
     found: Any = None
     try:
-        found = spglib.get_symmetry_dataset(crystal, symprec=symprec)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found = spglib.get_symmetry_dataset(crystal, symprec=symprec)
     except Exception as error:
         # new versions raise an error of their own where older ones return None
         if not type(error).__module__.startswith("spglib"):
