@@ -115,7 +115,7 @@ def inverse_cell(cell: Tensor) -> Tensor:
 
 def image_count(n: int) -> int:
     """How many of the shortest lattice translations are searched for N atoms a cell: fewer, the larger the cell is."""
-    return min(343, 2 * max(16, 160 // max(n, 1)) + 1)
+    return min(343, 2 * max(20, 240 // max(n, 1)) + 1)
 
 
 @final

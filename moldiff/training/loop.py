@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast, final
+from typing import Any, cast, final
 
 import numpy as np
 import torch
@@ -41,7 +41,6 @@ from moldiff.training.plan import Plan
 #: Steps and seconds after which the speed of a run is taken as measured; the first steps warm up and do not count.
 MEASURE_STEPS, MEASURE_SECONDS, WARM_STEPS = 60, 45.0, 5
 WEIGHTS = "model.safetensors"
-A = TypeVar("A", Archive, CrystalArchive)
 
 
 @final
@@ -171,7 +170,11 @@ class Trainer:
         if condition is not None and prediction.properties is not None:
             # the property head learns where no property is shown: there it must look at the structure
             target = self.network.conditioning.standardise(batch.properties)
-            known = torch.isfinite(target) & ~condition.shown.any(1, keepdim=True) & self.network.conditioning.numbers
+            known = (
+                torch.isfinite(target)
+                & ~condition.shown.any(1, keepdim=True)
+                & cast(Tensor, self.network.conditioning.numbers)
+            )
             error = torch.where(known, prediction.properties.float() - torch.nan_to_num(target), 0.0)
             parts["properties"] = (error**2).sum() / known.sum().clamp_min(1)
         return parts, len(state)
@@ -342,7 +345,7 @@ class Trainer:
             self.network.train()
 
 
-def with_columns(archive: A, names: Sequence[str]) -> A:
+def with_columns(archive: Archive | CrystalArchive, names: Sequence[str]) -> Archive | CrystalArchive:
     """An archive with exactly these property columns, in this order; NaN where it does not have one."""
     have = archive.property_names.tolist()
     if have == list(names):
