@@ -173,15 +173,24 @@ class Guidance:
         generator: torch.Generator,
         config: SamplerConfig,
         callback: Callback | None = None,
+        condition: Condition | None = None,
     ) -> State:
-        """Draw the structures of one batch; arguments as for `moldiff.diffusion.sampler.sample`."""
-        condition, steering = None, None
+        """Draw the structures of one batch; arguments as for `moldiff.diffusion.sampler.sample`.
+
+        `condition`: a target for each structure, instead of the same for all; only with a target, whose values then do
+        not matter.
+        """
+        steering = None
+        if condition is not None and not self.target:
+            raise ValueError("targets of single structures need a target that names the properties")
         callbacks: list[Callback] = []
         if self.rewards is not None:
-            state = state.index(torch.arange(len(state), device=state.device).repeat_interleave(self.particles))
+            rows = torch.arange(len(state), device=state.device).repeat_interleave(self.particles)
+            state, condition = state.index(rows), None if condition is None else condition.index(rows)
         if self.target:
             plain, denoiser = denoiser, classifier_free(denoiser, self.weight)
-            condition = targets.condition(self.config, self.target, len(state), state.device)
+            if condition is None:
+                condition = targets.condition(self.config, self.target, len(state), state.device)
             denoiser = self._slope(denoiser, process, condition, head=plain if self.weight == 1 else None)
         state, given = self.chemistry.give(state, generator=generator)
         constraints = self.chemistry.constraints(state.size)
