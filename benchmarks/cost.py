@@ -3,11 +3,13 @@
     python benchmarks/cost.py qm9                            # eager, the precision that suits the machine
     python benchmarks/cost.py qm9 --device cuda --compile
 
-All in one process and in turns: the same molecules (sizes of the training set) in the same padded batches, the same
-precision, allocator, threads and compilation; medians. The references have random weights, which cost the same as
-trained ones. Their full sampling is evaluations x the median evaluation; a short real loop of theirs is timed beside
-it to show that a step costs what its evaluation does. This model's samplings are real ones: noise, symbols and all,
-without the chemistry after it. Writes benchmarks/results/cost.json.
+The references run twice, as their papers write them and with the first layers of their pair networks rearranged (the
+same function in fewer operations, see reference_egnn.py). All in one process and in turns: the same molecules (sizes of
+the training set) in the same padded batches, the same precision, allocator, threads and compilation; medians. The
+references have random weights, which cost the same as trained ones. Their full sampling is evaluations x the median
+evaluation; a short real loop of theirs is timed beside it to show that a step costs what its evaluation does. This
+model's samplings are real ones: noise, symbols and all, without the chemistry after it. Writes
+benchmarks/results/cost.json.
 """
 
 from __future__ import annotations
@@ -83,8 +85,7 @@ def parameters(network: Any) -> int:
 @torch.no_grad()
 def measure(
     generator: Generator,
-    egnn: reference_egnn.Egnn,
-    semla: reference_semla.Semla,
+    references: dict[str, Any],
     *,
     sizes: Tensor,
     batch: int,
@@ -96,7 +97,7 @@ def measure(
     """Everything timed in turns, `repeats` times.
 
     Args:
-        generator: this model. egnn, semla: the references.
+        generator: this model. references: networks of EDM and SemlaFlow by name.
         sizes: (M,) atom counts. batch: molecules a batch.
         steps: of this model's real samplings.
         loop: steps of the references' short real loops.
@@ -104,7 +105,7 @@ def measure(
     """
     device = generator.device
     masks = batches(sizes, batch, device)
-    networks: dict[str, Any] = {"egnn": egnn.to(device).eval(), "semla": semla.to(device).eval()}
+    networks: dict[str, Any] = {name: network.to(device).eval() for name, network in references.items()}
     networks["moldiff"] = generator.network
     if compiled:
         limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
@@ -117,19 +118,18 @@ def measure(
         return torch.autocast(device.type, torch.bfloat16) if generator.half else contextlib.nullcontext()
 
     with half():
-        evaluations: dict[str, list[Evaluation]] = {
-            "egnn": [egnn_evaluation(egnn, mask) for mask in masks],
-            "semla": [semla_evaluation(semla, mask) for mask in masks],
-            "moldiff": [our_evaluation(generator, mask) for mask in masks],
-        }
+        evaluations: dict[str, list[Evaluation]] = {"moldiff": [our_evaluation(generator, mask) for mask in masks]}
+        for name, network in references.items():
+            prepare: Any = egnn_evaluation if isinstance(network, reference_egnn.Egnn) else semla_evaluation
+            evaluations[name] = [prepare(network, mask) for mask in masks]
 
     def evaluate(name: str) -> None:
         with half():
             for one in evaluations[name]:
                 one()
 
-    def references(name: str) -> None:
-        module = {"egnn": reference_egnn, "semla": reference_semla}[name]
+    def short(name: str) -> None:
+        module: Any = reference_egnn if isinstance(networks[name], reference_egnn.Egnn) else reference_semla
         with half():
             for mask in masks:
                 module.sample(networks[name], mask, steps=loop)
@@ -140,7 +140,7 @@ def measure(
         generator.draw(len(ordered), n_atoms=ordered, steps=count, batch_size=batch)
 
     works: dict[str, Callable[[], Any]] = {name: lambda name=name: evaluate(name) for name in networks}
-    works |= {f"{name} loop": lambda name=name: references(name) for name in ("egnn", "semla")}
+    works |= {f"{name} loop": lambda name=name: short(name) for name in references}
     works |= {f"moldiff {count}": lambda count=count: ours(count) for count in steps}
     for name in networks:  # warm, compiled where asked
         works[name]()
@@ -154,7 +154,8 @@ def measure(
         name: {"parameters": parameters(network), "evaluation": medians[name], "evaluation_seconds": times[name]}
         for name, network in networks.items()
     }
-    for name, count in (("egnn", 1000), ("semla", 100)):
+    for name, network in references.items():
+        count = 1000 if isinstance(network, reference_egnn.Egnn) else 100
         step = medians[f"{name} loop"] / loop
         table[name] |= {
             "evaluations": count,
@@ -171,7 +172,7 @@ def measure(
         "networks": table,
         "ratios": {
             name: {count: table[name]["sampling"] / one["median"] for count, one in samplings.items()}
-            for name in ("egnn", "semla")
+            for name in references
         },
     }
 
@@ -199,8 +200,12 @@ def main() -> None:
     drawn = torch.multinomial(counts, args.n, replacement=True, generator=torch.Generator().manual_seed(0))
     found = measure(
         generator,
-        reference_egnn.Egnn(),
-        reference_semla.Semla(),
+        {
+            "egnn": reference_egnn.Egnn(),
+            "semla": reference_semla.Semla(),
+            "egnn_rearranged": reference_egnn.Egnn(rearranged=True),
+            "semla_rearranged": reference_semla.Semla(rearranged=True),
+        },
         sizes=torch.tensor([int(size) for size in generator.config.sizes])[drawn],
         batch=args.batch or (64 if generator.device.type == "cpu" else 1024),
         steps=args.steps,

@@ -2,42 +2,55 @@
 
 Written from the papers (Satorras et al. 2021; Hoogeboom et al. 2022, appendix C): 9 blocks of 256 features on the full
 graph, a sigmoid gate on every message, coordinates moved along normalised differences. Dense over padded batches
-instead of scattered over edge lists, and the first layer of every pair network is taken apart into its two ends: the
-same function in fewer operations, so that the comparison does not profit from a slow reference.
+instead of scattered over edge lists. `first_layer` computes the first layer of a pair network as it is written, on the
+concatenated features of both ends, or rearranged, each end apart: the same function in a third of the operations.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import linear, silu
+
+
+def first_layer(layer: nn.Linear, ends: Tensor, pairs: Tensor, *, rearranged: bool) -> Tensor:
+    """A linear map of [end_i, end_j, pair_ij] for every pair, (B, N, N, out).
+
+    Args:
+        layer: from 2 C + P inputs. ends: (B, N, C). pairs: (B, N, N, P).
+        rearranged: multiply each end apart and add, instead of concatenating.
+    """
+    b, n, c = ends.shape
+    if rearranged:
+        first, second, own = layer.weight.split((c, c, pairs.shape[-1]), 1)
+        from_first, from_second = linear(ends, first, layer.bias), linear(ends, second)
+        return from_first[:, :, None] + from_second[:, None, :] + linear(pairs, own)
+    both = ends[:, :, None].expand(b, n, n, c), ends[:, None, :].expand(b, n, n, c)
+    return layer(torch.cat([*both, pairs.to(ends.dtype)], -1))
 
 
 class PairNetwork(nn.Module):
     """Two layers on [h_i, h_j, d_ij^2, d_ij^2 at the input] of every pair: (B, N, N, hidden)."""
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, *, rearranged: bool) -> None:
         super().__init__()
-        self.ends = nn.Linear(hidden, 2 * hidden)
-        self.distances = nn.Linear(2, hidden, bias=False)
-        self.second = nn.Linear(hidden, hidden)
+        self.first, self.second = nn.Linear(2 * hidden + 2, hidden), nn.Linear(hidden, hidden)
+        self.rearranged = rearranged
 
     def forward(self, h: Tensor, squared: Tensor) -> Tensor:
         """From features (B, N, hidden) and squared distances (B, N, N, 2)."""
-        first, second = self.ends(h).chunk(2, -1)
-        inner = silu(first[:, :, None] + second[:, None, :] + self.distances(squared))
-        return silu(self.second(inner))
+        return silu(self.second(silu(first_layer(self.first, h, squared, rearranged=self.rearranged))))
 
 
 class EgnnBlock(nn.Module):
     """Update the features by gated messages, then the coordinates."""
 
-    def __init__(self, hidden: int, reach: float) -> None:
+    def __init__(self, hidden: int, reach: float, *, rearranged: bool) -> None:
         super().__init__()
         self.reach = reach
-        self.message, self.gate = PairNetwork(hidden), nn.Linear(hidden, 1)
+        self.message, self.gate = PairNetwork(hidden, rearranged=rearranged), nn.Linear(hidden, 1)
         self.update = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden))
-        self.move, self.amount = PairNetwork(hidden), nn.Linear(hidden, 1, bias=False)
+        self.move, self.amount = PairNetwork(hidden, rearranged=rearranged), nn.Linear(hidden, 1, bias=False)
         nn.init.xavier_uniform_(self.amount.weight, gain=0.001)
 
     def forward(self, x: Tensor, h: Tensor, first: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,12 +71,13 @@ class Egnn(nn.Module):
     Args:
         features: of an atom, the time among them; 5 elements, the charge and the time in EDM on QM9.
         hidden, blocks: 256 and 9 as published.
+        rearranged: see `first_layer`.
     """
 
-    def __init__(self, features: int = 7, hidden: int = 256, blocks: int = 9) -> None:
+    def __init__(self, features: int = 7, hidden: int = 256, blocks: int = 9, *, rearranged: bool = False) -> None:
         super().__init__()
         self.embed, self.out = nn.Linear(features, hidden), nn.Linear(hidden, features)
-        self.blocks = nn.ModuleList(EgnnBlock(hidden, 15.0 / blocks) for _ in range(blocks))
+        self.blocks = nn.ModuleList(EgnnBlock(hidden, 15.0 / blocks, rearranged=rearranged) for _ in range(blocks))
 
     def forward(self, x: Tensor, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Noise (B, N, 3) of the coordinates, centred, and (B, N, features) of the features.

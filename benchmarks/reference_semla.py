@@ -4,13 +4,14 @@ Written from the paper: 12 blocks of 384 features and 64 sets of coordinates. Ea
 forward, makes pair messages of small projections (128) of the features and of the dot products of all coordinate sets,
 and uses them as the logits of two attentions, 32 heads over features and 128 over directions between projected
 coordinates; updates keep their variance. Bonds enter the first block and leave the last, and are refined once more.
-Coordinates have their channels last here, and the first layer of the messages is taken apart into its two ends: the
-same function in fewer operations.
+Coordinates have their channels last here. The first layer of the messages as in `reference_egnn.first_layer`: as it
+is written, or rearranged.
 """
 
 from __future__ import annotations
 
 import torch
+from reference_egnn import first_layer
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
@@ -69,14 +70,15 @@ class FeedForward(nn.Module):
 class Messages(nn.Module):
     """Pair messages (B, N, N, out) from projected features, dot products and, if any, pair features."""
 
-    def __init__(self, width: int, latent: int, sets: int, hidden: int, out: int, *, edges: int = 0) -> None:
+    def __init__(
+        self, width: int, latent: int, sets: int, hidden: int, out: int, *, edges: int = 0, rearranged: bool
+    ) -> None:
         super().__init__()
         self.norm, self.coordinate_norm = nn.LayerNorm(width), CoordinateNorm(sets, unit=False)
         self.edge_norm = nn.LayerNorm(edges) if edges else None
         self.project = nn.Linear(width, latent)
-        self.ends = nn.Linear(latent, 2 * hidden)
-        self.pairs = nn.Linear(sets + edges, hidden, bias=False)
-        self.out = nn.Linear(hidden, out)
+        self.first, self.out = nn.Linear(2 * latent + sets + edges, hidden), nn.Linear(hidden, out)
+        self.rearranged = rearranged
 
     def forward(self, x: Tensor, h: Tensor, mask: Tensor, edges: Tensor | None) -> Tensor:
         """Messages of every pair."""
@@ -84,18 +86,30 @@ class Messages(nn.Module):
         dots = torch.einsum("bids,bjds->bijs", y, y)
         if self.edge_norm is not None and edges is not None:
             dots = torch.cat([dots, self.edge_norm(edges).to(dots.dtype)], -1)
-        first, second = self.ends(self.project(self.norm(h))).chunk(2, -1)
-        return self.out(silu(first[:, :, None] + second[:, None, :] + self.pairs(dots)))
+        ends = self.project(self.norm(h))
+        return self.out(silu(first_layer(self.first, ends, dots, rearranged=self.rearranged)))
 
 
 class SemlaBlock(nn.Module):
     """Feed forward, make messages, attend with them over features and over directions."""
 
-    def __init__(self, width: int, latent: int, sets: int, heads: int, hidden: int, *, edges: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        width: int,
+        latent: int,
+        sets: int,
+        heads: int,
+        hidden: int,
+        *,
+        edges: tuple[int, int],
+        rearranged: bool,
+    ) -> None:
         super().__init__()
         self.heads, self.latent, self.edges_out = heads, latent, edges[1]
         self.feed = FeedForward(width, sets, latent)
-        self.messages = Messages(width, latent, sets, hidden, heads + latent + edges[1], edges=edges[0])
+        self.messages = Messages(
+            width, latent, sets, hidden, heads + latent + edges[1], edges=edges[0], rearranged=rearranged
+        )
         self.norm, self.coordinate_norm = nn.LayerNorm(width), CoordinateNorm(sets, unit=True)
         self.values, self.out = nn.Linear(width, width), nn.Linear(width, width)
         self.project, self.back = nn.Linear(sets, latent, bias=False), nn.Linear(latent, sets, bias=False)
@@ -126,6 +140,7 @@ class Semla(nn.Module):
     Args:
         elements, charges, bonds: sizes of the alphabets.
         width, sets, blocks, heads, latent, edges: 384, 64, 12, 32, 128 and 128 as published.
+        rearranged: see `reference_egnn.first_layer`.
     """
 
     def __init__(
@@ -140,6 +155,7 @@ class Semla(nn.Module):
         heads: int = 32,
         latent: int = 128,
         edges: int = 128,
+        rearranged: bool = False,
     ) -> None:
         super().__init__()
         self.elements_count, self.bonds_count = elements, bonds
@@ -150,11 +166,12 @@ class Semla(nn.Module):
         ends = [(edges, 0), *[(0, 0)] * (blocks - 2), (0, edges)]
         inner = [heads + latent, *[latent] * (blocks - 2), heads + latent + edges]
         self.blocks = nn.ModuleList(
-            SemlaBlock(width, latent, sets, heads, hidden, edges=end) for hidden, end in zip(inner, ends, strict=True)
+            SemlaBlock(width, latent, sets, heads, hidden, edges=end, rearranged=rearranged)
+            for hidden, end in zip(inner, ends, strict=True)
         )
         self.feed, self.norm = FeedForward(width, sets, sets), nn.LayerNorm(width)
         self.coordinate_norm, self.coordinates = CoordinateNorm(sets, unit=True), nn.Linear(sets, 1, bias=False)
-        self.refine = Messages(width, latent, 1, latent, edges, edges=edges)
+        self.refine = Messages(width, latent, 1, latent, edges, edges=edges, rearranged=rearranged)
         self.edge_norm = nn.LayerNorm(edges)
         self.elements, self.charges = two_layers(width, width, elements), two_layers(width, width, charges)
         self.bonds = two_layers(edges, edges, bonds)

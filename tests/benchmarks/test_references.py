@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import reference_egnn
+import reference_semla
 import torch
+from reference_egnn import Egnn
+from reference_semla import Semla
 from torch import Tensor, nn
-
-from benchmarks import reference_egnn, reference_semla
-from benchmarks.reference_egnn import Egnn
-from benchmarks.reference_semla import Semla
 
 MASK = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
 Call = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
@@ -21,18 +21,19 @@ def stirred(network: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in network.parameters():
-            weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
+            weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
     return network.double()
 
 
-def egnn() -> Call:
-    network = stirred(Egnn(features=4, hidden=16, blocks=2))
+def egnn(rearranged: bool = False) -> Call:
+    network = stirred(Egnn(features=4, hidden=16, blocks=2, rearranged=rearranged))
     features = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(2)).double()
     return lambda x, mask: network(x, features[-len(mask) :, : mask.shape[1]], mask)
 
 
-def semla() -> Call:
-    network = stirred(Semla(elements=3, bonds=5, width=16, sets=4, blocks=3, heads=4, latent=8, edges=8))
+def semla(rearranged: bool = False) -> Call:
+    sizes = {"width": 16, "sets": 4, "blocks": 3, "heads": 4, "latent": 8, "edges": 8}
+    network = stirred(Semla(elements=3, bonds=5, rearranged=rearranged, **sizes))
     generator = torch.Generator().manual_seed(2)
     elements = torch.randint(3, (2, 5), generator=generator)
     bonds = torch.randint(5, (2, 5, 5), generator=generator)
@@ -73,6 +74,13 @@ def test_padding_changes_nothing(make: Callable[[], Call]) -> None:
     padded, alone = call(x, MASK[1:]), call(x[:, :3], MASK[1:, :3])
     for one, two in zip(padded, alone, strict=True):
         torch.testing.assert_close(one[:, :3, :3] if one.ndim == 4 else one[:, :3], two)
+
+
+@pytest.mark.parametrize("make", [egnn, semla])
+def test_rearranged_is_the_same_function(make: Callable[..., Call]) -> None:
+    x = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(3)).double() * MASK.unsqueeze(-1)
+    for one, two in zip(make()(x, MASK), make(rearranged=True)(x, MASK), strict=True):
+        torch.testing.assert_close(one, two)
 
 
 def test_published_sizes() -> None:

@@ -1,0 +1,59 @@
+"""The benchmark of crystals on an untrained network: what is given is kept, and the table has a row a number."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("pymatgen")
+
+import crystals
+
+import moldiff
+from moldiff.config import NetworkConfig
+from moldiff.data.demo_crystals import demo_crystal_archive
+from moldiff.networks import weights
+from moldiff.training.describe import describe_model
+
+TINY = NetworkConfig(
+    scalars=16, vectors=8, pairs=8, pair_hidden=16, heads=2, products=4, blocks=1, condition=16, radial=8
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a tiny network that was never trained."""
+    config = dataclasses.replace(describe_model(demo_crystal_archive(), data="demo"), network=TINY)
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    weights.save(path, config, tensors=dict(weights.build(config).state_dict()))
+    return path
+
+
+def test_predictions_keep_their_compositions_and_their_order(model: Path) -> None:
+    generator = moldiff.load(model, device="cpu")
+    archive = demo_crystal_archive()
+    numbers = [archive.record(row).numbers for row in range(7)]
+    found = crystals.predict(generator, numbers, seed=3, steps=2, batch_size=3)
+    assert [one.numbers.tolist() for one in found] == [one.tolist() for one in numbers]
+    again = crystals.predict(generator, numbers, seed=3, steps=2, batch_size=3)
+    assert all(np.array_equal(a.fractional, b.fractional) for a, b in zip(found, again, strict=True))
+
+
+def test_both_kinds_make_a_table(model: Path, tmp_path: Path) -> None:
+    archive = demo_crystal_archive()
+    archive = dataclasses.replace(archive, split=np.arange(len(archive)) % 2 * 2)
+    archive.select(np.arange(12)).save(tmp_path / "demo.npz")
+    args = argparse.Namespace(
+        data=tmp_path / "demo.npz", model="demo", reference=tmp_path / "demo.npz", seed=0, batch=4, jobs=0
+    )
+    generator = moldiff.load(model, device="cpu")
+    results = {(kind, 2): crystals.run(generator, kind, 3, 2, args=args) for kind in crystals.KINDS}
+    assert results["csp", 2]["evaluation"]["metrics"]["same_composition"]["value"] == 1
+    text = crystals.table(results)
+    assert "| match rate, % |" in text and "| structure valid, % |" in text and "real crystals" in text
