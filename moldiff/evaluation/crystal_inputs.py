@@ -37,7 +37,7 @@ def are_crystals(what: Any) -> bool | None:
     items = list(what)
     if items and all(isinstance(item, str | os.PathLike) for item in items):
         return any(_holds(path) for item in items for path in _found(item))
-    items += [getattr(failed, "atoms", None) for failed in getattr(what, "failed", [])]
+    items += [_made(failed) for failed in getattr(what, "failed", [])]
     known = [item for item in items if item is not None]
     return any(_periodic(item) for item in known) if known else None
 
@@ -66,7 +66,7 @@ def gather_crystals(what: Any) -> Inputs:
         return _files(items)
     structures = [_object(item, "") for item in items]
     for failed in sorted(getattr(what, "failed", []), key=lambda one: one.number):
-        atoms = getattr(failed, "atoms", None)
+        atoms = _made(failed)
         one = _object(atoms, "") if atoms is not None else Structure("", reason=failed.reason, message=failed.message)
         structures.insert(min(failed.number, len(structures)), one)
     numbered = [
@@ -100,6 +100,12 @@ def _periodic(item: Any) -> bool:
     if hasattr(item, "get_scaled_positions"):
         return bool(all(item.pbc)) and abs(float(np.linalg.det(np.array(item.cell)))) > 0
     return all(hasattr(item, name) for name in ("numbers", "fractional", "cell")) or hasattr(item, "frac_coords")
+
+
+def _made(failed: Any) -> Any:
+    """The crystal of a failed structure as far as it was made, or None."""
+    atoms = getattr(failed, "mol", None)
+    return atoms if hasattr(atoms, "get_scaled_positions") else None
 
 
 def _files(paths: Sequence[str | os.PathLike[str]]) -> Inputs:

@@ -17,6 +17,7 @@ from moldiff.data.download import cache_folder, find_archive
 from moldiff.data.files import read_archive, read_molecules
 from moldiff.data.profile import Profile
 from moldiff.data.reference import Computed, Parts, Reference, Run, pack, unpack
+from moldiff.evaluation.crystal_reference import is_crystal_reference
 from moldiff.evaluation.inputs import SMILES
 from moldiff.evaluation.workers import Workers
 
@@ -52,7 +53,8 @@ def find(what: Any, workers: Workers) -> tuple[Reference, list[str]]:
     if isinstance(what, Archive):
         return Reference.of(what, data="archive", run=spread(workers)), []
     text = os.path.expanduser(os.fspath(what))
-    shipped = {folder.name: folder / FILE for folder in PRETRAINED.glob("*") if (folder / FILE).is_file()}
+    found = [folder for folder in PRETRAINED.glob("*") if (folder / FILE).is_file()]
+    shipped = {folder.name: folder / FILE for folder in found if not is_crystal_reference(folder / FILE)}
     if text in shipped:
         return Reference.load(shipped[text]), []
     path = Path(text)

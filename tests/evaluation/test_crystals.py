@@ -125,13 +125,17 @@ def test_files_are_told_by_their_content(tmp_path: Path) -> None:
 
 def test_what_a_generator_failed_at_stays_in_the_denominator() -> None:
     class Failed:
-        number, reason, message, atoms = 1, "nan", "not a number", None
+        number, reason, message, mol = 1, "not_finite", "not a number", None
+
+    class Clashed:
+        number, reason, message, mol = 3, "overlap", "two sites too close", clash()
 
     class Drawn(list[Any]):
-        failed = (Failed(),)
+        failed = (Clashed(), Failed())
 
     result = moldiff.evaluate(Drawn([SALT, COPPER]), reference=None, jobs=0)
-    assert [row["reason"] for row in result.rows] == ["ok", "nan", "ok"]
+    assert [row["reason"] for row in result.rows] == ["ok", "not_finite", "ok", "overlap"]
+    assert moldiff.evaluate(Drawn([]), reference=None, jobs=0).meta["protocol"] == "crystals"
 
 
 def test_strange_crystals_are_failures_with_reasons() -> None:
