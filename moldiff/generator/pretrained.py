@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from moldiff.generator.crystals import CrystalGenerator
 from moldiff.generator.generator import Generator
 from moldiff.generator.targets import Property, properties
 from moldiff.networks import weights
@@ -65,11 +66,13 @@ def shipped() -> list[Shipped]:
     return found
 
 
-def load(name: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto") -> Generator:
-    """Load a model for sampling.
+def load(
+    name: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto"
+) -> Generator | CrystalGenerator:
+    """Load a model for sampling: a `Generator` for molecules, a `CrystalGenerator` for crystals.
 
     Args:
-        name: a shipped model ("qm9"), a run folder of `moldiff train`, or a weights file.
+        name: a shipped model ("qm9", "mp20"), a run folder of `moldiff train`, or a weights file.
         device: ``"auto"`` (a GPU if there is one), ``"cpu"`` or ``"cuda"``.
         precision: ``"auto"`` (bf16 where the hardware multiplies it fast), ``"bf16"`` or ``"fp32"``.
 
@@ -84,4 +87,5 @@ def load(name: str | os.PathLike[str], *, device: str = "auto", precision: str =
         raise ValueError(f"unknown model {str(name)!r}: shipped are {known}; or give a run folder")
     file = path / FILE if path.is_dir() else path
     network, config = weights.load(file)
-    return Generator(network, config, path=file, device=device, precision=precision)
+    kind = CrystalGenerator if config.kind == "crystal" else Generator
+    return kind(network, config, path=file, device=device, precision=precision)

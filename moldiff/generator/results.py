@@ -63,6 +63,7 @@ class Report:
         seconds: wall-clock time, chemistry included.
         evaluations: network evaluations a structure.
         seed, batch_size: with `asked` they decide the sample.
+        noun: what the structures are.
     """
 
     asked: int
@@ -75,6 +76,7 @@ class Report:
     seed: int = 0
     batch_size: int = 0
     notes: tuple[str, ...] = field(default_factory=tuple)
+    noun: str = "molecules"
 
     @property
     def molecules_per_second(self) -> float:
@@ -112,7 +114,7 @@ class Report:
         failures = ", ".join(f"{reason} {n}" for reason, n in self.reasons.items() if reason != "ok" and n) or "none"
         lines.append(f"failures                  {failures}")
         lines.append(
-            f"{self.drawn} drawn in {self.seconds:.1f} s, {self.molecules_per_second:.1f} molecules/s, "
+            f"{self.drawn} drawn in {self.seconds:.1f} s, {self.molecules_per_second:.1f} {self.noun}/s, "
             f"{self.evaluations} network evaluations each; seed {self.seed}, batches of {self.batch_size}"
         )
         lines += self.notes
@@ -126,6 +128,8 @@ LABELS = {
     "atom_stable": "atom stable",
     "unique": "unique (of valid)",
     "novel": "novel (of unique)",
+    "structure_valid": "structure valid",
+    "composition_valid": "composition valid",
 }
 
 

@@ -82,6 +82,10 @@ def check_target(config: ModelConfig, target: Mapping[str, float]) -> dict[str, 
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(f"the target of {name} must be a finite number, not {value!r}")
         p = known[name]
+        if p.classes:
+            if value != int(value) or not 1 <= value <= p.classes:
+                raise ValueError(f"the target of {name} must be a whole number from 1 to {p.classes}, not {value!r}")
+            continue
         if not p.low <= value <= p.high:
             unit = f" {p.unit}" if p.unit else ""
             warnings.warn(

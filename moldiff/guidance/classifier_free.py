@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,10 +15,10 @@ from moldiff.state import SYMBOL_FIELDS, State
 def classifier_free(denoiser: Denoiser, weight: float) -> Denoiser:
     """A denoiser whose guess is u + w (c - u), of an unconditional guess u and a conditional one c.
 
-    The weight acts on clean positions, tangents, cells and log-probabilities of symbols; a symbol that either guess
-    rules out stays ruled out. The sampler hands the guided guess back to both, so it is their self-conditioning. Given
-    positions are the same in both guesses and keep every bit. Predicted properties are those of u, which has not been
-    told the answer.
+    The weight acts on clean positions, tangents, invariants of the cell and log-probabilities of symbols; a symbol that
+    either guess rules out stays ruled out. The sampler hands the guided guess back to both, so it is their
+    self-conditioning. Given positions are the same in both guesses and keep every bit. Predicted properties are those
+    of u, which has not been told the answer.
 
     Args:
         denoiser: has learnt to do with and without a `Condition`.
@@ -58,8 +59,9 @@ def evaluations(weight: float) -> int:
 def extrapolate(u: Prediction, c: Prediction, weight: float, state: State, clocks: Clocks) -> Prediction:
     """The prediction u + w (c - u); see `classifier_free`."""
     mixed: dict[str, Tensor | None] = {}
-    for name in ("positions", "tangent", "cell"):
+    for name in ("positions", "tangent", "invariants"):
         mixed[name] = line(getattr(u, name), getattr(c, name), weight)
+    mixed["cell"] = mix_cells(u.cell, c.cell, weight)
     for name in SYMBOL_FIELDS:
         mixed[name] = mix_logits(getattr(u, name), getattr(c, name), weight)
     tangent = mixed["tangent"]
@@ -75,6 +77,25 @@ def extrapolate(u: Prediction, c: Prediction, weight: float, state: State, clock
 def line(u: Tensor | None, c: Tensor | None, weight: float) -> Tensor | None:
     """u + w (c - u), or None where a guess is absent."""
     return None if u is None or c is None else u + weight * (c - u)
+
+
+def mix_cells(u: Tensor | None, c: Tensor | None, weight: float) -> Tensor | None:
+    """Cells (B, 3, 3) whose logarithm is log u + w (log c - log u), or None where a guess is absent.
+
+    The invariants of a cell are linear in its logarithm, so this is the cell of the extrapolated invariants.
+    """
+    if u is None or c is None:
+        return None
+    mixed = spectral(u, torch.log) + weight * (spectral(c, torch.log) - spectral(u, torch.log))
+    return torch.where(u == c, u, spectral(mixed, torch.exp).to(u.dtype))
+
+
+def spectral(matrix: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of symmetric matrices (B, 3, 3) by their eigenvalues, float64, without gradients."""
+    with torch.no_grad():
+        values, vectors = torch.linalg.eigh(matrix.double())
+        values = function(values if function is torch.exp else values.clamp_min(1e-6))
+        return (vectors * values.unsqueeze(-2)) @ vectors.transpose(-1, -2)
 
 
 def mix_logits(u: Tensor | None, c: Tensor | None, weight: float) -> Tensor | None:

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from moldiff.config import GaussianConfig, SamplerConfig
+from moldiff.config import GaussianConfig, LatticeConfig, SamplerConfig
 from moldiff.denoiser import Clocks, Condition, Prediction
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.joint import JointProcess
+from moldiff.diffusion.lattice import LatticeProcess
 from moldiff.diffusion.sampler import sample
-from moldiff.guidance.classifier_free import classifier_free, evaluations, mix_logits
+from moldiff.guidance.classifier_free import classifier_free, evaluations, mix_cells, mix_logits
 from moldiff.state import State
 
 CLASSES = torch.tensor([[-1.0, 0.5, 0.0], [2.0, 0.0, 1.0]])  # centre of an atom in either class
@@ -171,7 +172,19 @@ def test_crystals_move_along_the_tangent() -> None:
     guess = classifier_free(toy, 2.0)(state, Clocks.shared(state, 0.5), told(1, 0))
     torch.testing.assert_close(guess.tangent, torch.full((1, 1, 3), 1.0))
     torch.testing.assert_close(guess.fractional, torch.full((1, 1, 3), 0.6))
-    torch.testing.assert_close(guess.cell, torch.eye(3)[None] * 2.0)
+    # the logarithm of the cell is what moves in a line
+    torch.testing.assert_close(guess.cell, torch.eye(3)[None] * 1.6**2 / 1.2)
+
+
+def test_the_guided_cell_is_that_of_the_guided_invariants() -> None:
+    lattice = LatticeProcess(LatticeConfig())
+    generator = torch.Generator().manual_seed(0)
+    u, c = torch.randn(2, 4, 6, generator=generator)
+    n = torch.tensor([1, 2, 3, 4])
+    mixed = mix_cells(lattice.matrix(u, n), lattice.matrix(c, n), 1.7)
+    torch.testing.assert_close(mixed, lattice.matrix(u + 1.7 * (c - u), n), rtol=1e-4, atol=1e-4)
+    given = lattice.matrix(u, n)
+    assert torch.equal(mix_cells(given, given.clone(), 2.0), given)
 
 
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])

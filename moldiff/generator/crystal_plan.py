@@ -1,0 +1,151 @@
+"""What a sample of crystals is steered towards, resolved once a sample: wishes as tensors and wrapped denoisers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict, final
+
+import torch
+from torch import Tensor
+
+from moldiff.config import ModelConfig, SamplerConfig
+from moldiff.denoiser import Condition, Denoiser
+from moldiff.diffusion.joint import JointProcess
+from moldiff.diffusion.sampler import Callback, sample
+from moldiff.generator import targets
+from moldiff.generator.compositions import Ingredients
+from moldiff.generator.guided import chain
+from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
+from moldiff.guidance.constraints import Constrained
+from moldiff.state import Alphabet, State
+
+
+class CrystalWishes(TypedDict, total=False):
+    """What `CrystalGenerator.sample`, `draw` and `stream` take beside the number of crystals and the settings.
+
+    Attributes:
+        composition: elements and their proportions, ``"LiFePO4"``; structure prediction.
+        formula_units: formula units a cell, a number or (lowest, highest); all that fit, in the proportions of the
+            training set's atom counts, by default.
+        chemical_system: only these elements, each at least once: ``"Li-Fe-P-O"``.
+        elements, forbid: the only elements allowed; elements not allowed.
+        require: elements that must be there, each as often as it is named. Constraints hold in every crystal.
+        target: property -> value, see `CrystalGenerator.properties`; ``"spacegroup"`` takes a number from 1 to 230.
+        guidance: weight of the target; 1 is plain conditional, more follows the target closer and varies less, and
+            costs two network evaluations a step. 0 ignores it.
+    """
+
+    composition: str | None
+    formula_units: int | Sequence[int] | None
+    chemical_system: str | Sequence[str] | None
+    elements: str | Sequence[str] | None
+    forbid: str | Sequence[str] | None
+    require: str | Sequence[str] | None
+    target: Mapping[str, float] | None
+    guidance: float
+
+
+@final
+class CrystalPlan:
+    """The wishes of one sample, checked.
+
+    Args:
+        config: of the model.
+        alphabets: its symbols.
+        wishes: see `CrystalWishes`.
+
+    Raises:
+        ValueError: for wishes that are unknown or cannot be met.
+    """
+
+    def __init__(self, config: ModelConfig, alphabets: Mapping[str, Alphabet], *, wishes: CrystalWishes) -> None:
+        known = CrystalWishes.__annotations__
+        unknown = [name for name in wishes if name not in known]
+        if unknown:
+            raise ValueError(f"unknown option {unknown[0]!r} for crystals: there are {', '.join(known)}")
+        self.config = config
+        self.target = targets.check_target(config, wishes.get("target") or {})
+        self.weight = float(wishes.get("guidance", 1.0))
+        check_weight(self.weight)
+        self.ingredients = Ingredients(
+            alphabets["elements"],
+            largest=max(map(int, config.sizes)),
+            composition=wishes.get("composition"),
+            formula_units=wishes.get("formula_units"),
+            chemical_system=wishes.get("chemical_system"),
+            elements=wishes.get("elements"),
+            forbid=wishes.get("forbid"),
+            require=wishes.get("require"),
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the report."""
+        lines = []
+        if self.target:
+            units = {p.name: p.unit for p in self.config.properties}
+            asked = ", ".join(f"{name} {value:g} {units[name]}".strip() for name, value in self.target.items())
+            lines.append(f"target: {asked}; guidance {self.weight:g}")
+        if str(self.ingredients):
+            lines.append(f"constraints: {self.ingredients}")
+        return tuple(lines)
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of a crystal in one sampler step."""
+        return evaluations(self.weight) if self.target else 1
+
+    def sizes(self, n: int, n_atoms: int | Sequence[int] | None, *, generator: torch.Generator) -> Tensor:
+        """(n,) atom counts: the user's, or drawn as in the training set among those that meet the constraints.
+
+        Raises:
+            ValueError: for counts against the constraints, or not n of them.
+        """
+        n_atoms = self.ingredients.sizes(n_atoms)
+        if n_atoms is None:
+            known = torch.tensor([int(size) for size in self.config.sizes])
+            weights = self.ingredients.weights(self.config.sizes)
+            return known[torch.multinomial(weights, n, replacement=True, generator=generator)]
+        if isinstance(n_atoms, int):
+            return torch.full((n,), n_atoms)
+        if len(n_atoms) != n:
+            raise ValueError(f"n_atoms must be a number, or {n} of them, not {len(n_atoms)}")
+        return torch.tensor(list(n_atoms))
+
+    def draw(
+        self,
+        denoiser: Denoiser,
+        process: JointProcess,
+        *,
+        state: State,
+        generator: torch.Generator,
+        config: SamplerConfig,
+        given: Mapping[str, Tensor] | None = None,
+        callback: Callback | None = None,
+    ) -> State:
+        """Draw the crystals of one batch; arguments as for `moldiff.diffusion.sampler.sample`."""
+        condition: Condition | None = None
+        callbacks: list[Callback] = []
+        if self.target:
+            denoiser = classifier_free(denoiser, self.weight)
+            condition = targets.condition(self.config, self.target, len(state), state.device)
+        masks = dict(given or {})
+        if not masks:
+            state, masks = self.ingredients.give(state, generator=generator)
+        constraints = self.ingredients.constraints()
+        if constraints:
+            constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
+            denoiser = constrained
+            callbacks.append(constrained.restore)
+        if callback is not None:
+            callbacks.append(callback)
+        return sample(
+            denoiser,
+            process,
+            state=state,
+            generator=generator,
+            config=config,
+            given=masks,
+            condition=condition,
+            callback=chain(callbacks),
+        )

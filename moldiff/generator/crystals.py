@@ -1,0 +1,376 @@
+"""The Generator of crystals: from weights to `ase.Atoms`. Drawing States needs torch only."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from moldiff.allocator import keep_large_blocks
+from moldiff.config import ModelConfig
+from moldiff.data.batching import PERIODIC_TABLE, blank_crystals, mix
+from moldiff.denoiser import Network
+from moldiff.device import choose_device
+from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.diffusion.sampler import Step
+from moldiff.diffusion.torus import wrap
+from moldiff.generator import crystal_results as results
+from moldiff.generator import targets
+from moldiff.generator.crystal_plan import CrystalPlan, CrystalWishes
+from moldiff.generator.crystal_results import Crystals, DrawnCrystal
+from moldiff.generator.generator import FILL_LIMIT, FIRST_BATCH, multiplies_half
+from moldiff.generator.results import Report
+from moldiff.networks.weights import alphabets
+from moldiff.state import State
+
+if TYPE_CHECKING:
+    from moldiff.crystals.convert import CrystalArrays
+    from moldiff.crystals.validity import Verdict
+
+BAR = "{l_bar}{bar}| {n:.0f}/{total:.0f} crystals [{elapsed}<{remaining}]"
+
+
+@final
+class CrystalGenerator:
+    """A trained model of crystals, ready to sample. Made by `moldiff.load`.
+
+    Args:
+        network: raw network, see `moldiff.denoiser.Network`.
+        config: its configuration.
+        path: where the weights came from.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: ModelConfig,
+        *,
+        path: Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        if precision not in ("auto", "bf16", "fp32"):
+            raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
+        if config.kind != "crystal":
+            raise ValueError(f"this model makes {config.kind}s: use moldiff.load, which knows both")
+        self.device = choose_device(device)
+        self.network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
+        self.config, self.path = config, path
+        self.alphabets = alphabets(config)
+        self.sampler = config.sampler
+        self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
+
+    @property
+    def name(self) -> str:
+        """Name of the data set the model was trained on."""
+        return self.config.data
+
+    @property
+    def largest(self) -> int:
+        """Atoms of the largest crystal trained on."""
+        return max(map(int, self.config.sizes))
+
+    def __repr__(self) -> str:
+        known = len(self.config.alphabets["elements"])
+        return f"<moldiff CrystalGenerator of {self.name}: {known} elements, up to {self.largest} atoms, {self.device}>"
+
+    @property
+    def properties(self) -> tuple[targets.Property, ...]:
+        """What can be asked for as a target: name, unit, level of theory, range in training."""
+        return targets.properties(self.config)
+
+    def guide(self, **wishes: Unpack[CrystalWishes]) -> CrystalPlan:
+        """What a sample is steered towards, checked; `sample`, `stream` and `draw` do it themselves."""
+        return CrystalPlan(self.config, self.alphabets, wishes=wishes)
+
+    def draw(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        n_atoms: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
+        **wishes: Unpack[CrystalWishes],
+    ) -> State:
+        """Draw n crystals as one padded State on the CPU, valid or not; needs neither ASE nor pymatgen.
+
+        Arguments as for `sample`.
+        """
+        size, plan = self._check(n, batch_size), self.guide(**wishes)
+        batches = self._batches(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size, plan=plan)
+        pairs = [(rows, state.to("cpu")) for rows, state in batches]
+        order = torch.cat([rows for rows, _ in pairs]).argsort()
+        return State.concatenate([state for _, state in pairs]).index(order)
+
+    def stream(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        n_atoms: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
+        fill: bool = False,
+        progress: bool = False,
+        plan: CrystalPlan | None = None,
+        **wishes: Unpack[CrystalWishes],
+    ) -> Iterator[DrawnCrystal]:
+        """Crystals one by one as their batches finish, valid or not. Arguments as for `sample`.
+
+        `plan`: what `guide` made of the wishes, instead of them; its notes are for the report.
+        """
+        size, chosen = self._check(n, batch_size), plan or self.guide(**wishes)
+        chosen.sizes(1, n_atoms if isinstance(n_atoms, int) else None, generator=torch.Generator())
+
+        def items() -> Iterator[DrawnCrystal]:
+            made, drawn, round_ = 0, 0, 0
+            with tqdm(total=n, unit="crystal", disable=not progress, bar_format=BAR) as bar:
+                while True:
+                    want = n if round_ == 0 else max(8, min(n, round(1.2 * (n - made) * drawn / max(made, 1))))
+                    batches = self._batches(
+                        want,
+                        seed=seed,
+                        steps=steps,
+                        n_atoms=n_atoms,
+                        batch_size=size,
+                        plan=chosen,
+                        bar=bar,
+                        round_=round_,
+                    )
+                    for item in self._judge(batches, seed=seed, first=drawn):
+                        made += item.atoms is not None
+                        yield item
+                        if fill and made >= n:
+                            return
+                    drawn, round_ = drawn + want, round_ + 1
+                    if not fill or made >= n:
+                        return
+                    if drawn >= FILL_LIMIT * n:
+                        warnings.warn(f"only {made} of {n} valid after drawing {drawn}: giving up", stacklevel=2)
+                        return
+                    bar.total = drawn + n - made
+
+        return items()
+
+    def sample(
+        self,
+        n: int,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        n_atoms: int | Sequence[int] | None = None,
+        batch_size: int | None = None,
+        fill: bool = False,
+        progress: bool | None = None,
+        **wishes: Unpack[CrystalWishes],
+    ) -> Crystals:
+        """Sample crystals.
+
+        Args:
+            n: crystals to draw, at least 1; the structurally valid ones are returned.
+            seed: the same seed, n and batch_size give the same crystals in the same order.
+            steps: sampler steps, one network evaluation each.
+            n_atoms: atoms a cell, one number or n of them; drawn as in the training set by default.
+            batch_size: crystals a batch; 64 on a CPU, 1024 on a GPU by default.
+            fill: go on until n valid ones are made; the report says how many were drawn.
+            progress: show a bar; only on a terminal by default.
+            wishes: ``composition="LiFePO4"``, ``chemical_system="Li-Fe-P-O"``, ``target={"band_gap": 1.5}``, see
+                `moldiff.generator.crystal_plan.CrystalWishes`.
+
+        Returns:
+            A list of `ase.Atoms` with ``report`` and ``failed``. A crystal is left out of the list, and counted, where
+            two sites are closer than 0.5 angstrom or the cell has no volume; ``info`` holds its name.
+
+        Raises:
+            ValueError: for n, steps, n_atoms or batch_size out of range, and for wishes that cannot be met.
+        """
+        plan, start = self.guide(**wishes), time.perf_counter()
+        show = sys.stderr.isatty() if progress is None else progress
+        items = self.stream(
+            n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=batch_size, fill=fill, progress=show, plan=plan
+        )
+        return self.collect(items, start=start, asked=n, steps=steps, seed=seed, batch_size=batch_size, plan=plan)
+
+    def complete(
+        self,
+        atoms: Any,
+        *,
+        keep: Sequence[int] | None = None,
+        n_new: int | Sequence[int] = (1, 4),
+        substitute: str | Sequence[int] | None = None,
+        keep_cell: bool = True,
+        n: int = 16,
+        seed: int = 0,
+        steps: int | None = None,
+        batch_size: int | None = None,
+        progress: bool | None = None,
+        **wishes: Unpack[CrystalWishes],
+    ) -> Crystals:
+        """Keep a part of a crystal and make the rest anew: sites around a seed, or elements on given sites.
+
+        Args:
+            atoms: periodic `ase.Atoms`, or a file of one crystal.
+            keep: indices of the sites that stay with their element; all by default. New sites come after them.
+            n_new: new sites, a number or (lowest, highest), all equally likely; not with `substitute`.
+            substitute: ``"all"``, or indices of sites whose elements are drawn anew, every place as it is.
+            keep_cell: the cell stays too; otherwise it is drawn anew, with the kept sites at the same fractions of it.
+            n: crystals to draw; the structurally valid ones are returned.
+            seed: the same seed and arguments give the same crystals.
+            steps: sampler steps.
+            batch_size: crystals a batch.
+            progress: show a bar; only on a terminal by default.
+            wishes: elements, forbid, require, chemical_system, target and guidance, see `CrystalWishes`; required
+                elements may be among those kept.
+
+        Returns:
+            Crystals with report and failures. Kept sites come first, with their very coordinates where the cell is
+            kept; ``info["kept"]`` lists their indices in `atoms`.
+
+        Raises:
+            ValueError: no crystal, an unknown element, more atoms than any crystal trained on, indices out of range,
+                or wishes that contradict what is kept.
+        """
+        from moldiff.generator.crystal_complete import Seed, stream
+
+        plan, start = self.guide(**wishes), time.perf_counter()
+        seed_crystal = Seed.of(atoms, keep=keep, n_new=n_new, substitute=substitute, keep_cell=keep_cell)
+        items = stream(
+            self,
+            seed_crystal,
+            n=n,
+            seed=seed,
+            steps=steps,
+            batch_size=self._check(n, batch_size),
+            plan=plan,
+            progress=sys.stderr.isatty() if progress is None else progress,
+        )
+        return self.collect(items, start=start, asked=n, steps=steps, seed=seed, batch_size=batch_size, plan=plan)
+
+    def collect(
+        self,
+        items: Iterator[DrawnCrystal],
+        *,
+        start: float,
+        asked: int,
+        steps: int | None,
+        seed: int,
+        batch_size: int | None,
+        plan: CrystalPlan,
+    ) -> Crystals:
+        """What `stream` yields as `Crystals`, with a report; `start` is a reading of `time.perf_counter`."""
+        drawn = sorted(items, key=lambda item: item.number)
+        report = self.report(
+            [item.verdict for item in drawn],
+            asked=asked,
+            seconds=time.perf_counter() - start,
+            steps=steps,
+            seed=seed,
+            batch_size=batch_size,
+            guidance=plan,
+        )
+        failed = [results.failure(item) for item in drawn if item.atoms is None]
+        return Crystals([item.atoms for item in drawn if item.atoms is not None], report=report, failed=failed)
+
+    def report(
+        self,
+        verdicts: Sequence[Verdict],
+        *,
+        asked: int,
+        seconds: float,
+        steps: int | None = None,
+        seed: int = 0,
+        batch_size: int | None = None,
+        guidance: CrystalPlan | None = None,
+    ) -> Report:
+        """The report on a sample; uniqueness and novelty are for `moldiff.evaluate`."""
+        notes = () if results.knows_charges() else ("composition_valid: not known without SMACT (extra crystal)",)
+        return Report(
+            asked=asked,
+            drawn=len(verdicts),
+            made=sum(verdict.structure_valid for verdict in verdicts),
+            reasons=results.reasons(verdicts),
+            rates=results.rates(verdicts),
+            seconds=seconds,
+            evaluations=(steps or self.sampler.steps) * (guidance.evaluations if guidance else 1),
+            seed=seed,
+            batch_size=self._check(asked, batch_size),
+            notes=(*notes, *(guidance.notes if guidance else ())),
+            noun="crystals",
+        )
+
+    def arrays(self, state: State) -> Iterator[CrystalArrays]:
+        """Finished crystals of a State as plain arrays, padding removed."""
+        from moldiff.crystals.convert import CrystalArrays
+
+        numbers = np.array([PERIODIC_TABLE.index(symbol) for symbol in self.alphabets["elements"].symbols])
+        mask, elements = state.mask.cpu().numpy(), state.field("elements").cpu().numpy()
+        fractional = wrap(state.field("fractional").double()).cpu().numpy()
+        cells = state.field("cell").double().cpu().numpy()
+        for row, here in enumerate(mask):
+            yield CrystalArrays(numbers[elements[row][here]], fractional[row][here], cells[row])
+
+    def _batches(
+        self,
+        n: int,
+        *,
+        seed: int,
+        steps: int | None,
+        n_atoms: int | Sequence[int] | None,
+        batch_size: int,
+        plan: CrystalPlan,
+        bar: Any = None,
+        round_: int = 0,
+    ) -> Iterator[tuple[Tensor, State]]:
+        """Finished batches and the numbers of their crystals; near sizes share one, in random order."""
+        keep_large_blocks()
+        config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
+        process = JointProcess.for_crystals(self.config.diffusion, self.alphabets, sampler=config)
+        sizes = plan.sizes(n, n_atoms, generator=torch.Generator().manual_seed(mix(seed, round_, 0)))
+        parts = list(sizes.argsort(stable=True).split(batch_size))
+        order = torch.randperm(len(parts), generator=torch.Generator().manual_seed(mix(seed, round_, 1)))
+        parts = [parts[i] for i in order.tolist()]
+        # a small first batch shows something early
+        parts[:1] = [part for part in (parts[0][:FIRST_BATCH], parts[0][FIRST_BATCH:]) if len(part)]
+        model = denoiser(self.network, process)
+
+        def advance(step: Step) -> None:
+            if bar is not None:
+                bar.update(len(step.state) / config.steps)
+
+        for index, rows in enumerate(parts):
+            noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, index))
+            blank = blank_crystals(sizes[rows].tolist(), device=self.device)
+            with self._autocast():
+                done = plan.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
+            yield rows, done
+
+    def _judge(self, batches: Iterator[tuple[Tensor, State]], *, seed: int, first: int) -> Iterator[DrawnCrystal]:
+        for rows, state in batches:
+            for number, arrays in zip(rows.tolist(), self.arrays(state), strict=True):
+                verdict = results.judge(arrays)
+                name = f"{self.name}-{seed}-{first + number}"
+                atoms = results.atoms_of(arrays, name) if verdict.structure_valid else None
+                yield DrawnCrystal(first + number, atoms, arrays, verdict)
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
+
+    def _check(self, n: int, batch_size: int | None) -> int:
+        if not isinstance(n, int) or n < 1:
+            raise ValueError(f"the number of crystals must be a whole number of at least 1, not {n!r}")
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        return batch_size or (64 if self.device.type == "cpu" else 1024)
