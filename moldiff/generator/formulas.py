@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from moldiff.data.batching import PERIODIC_TABLE
 from moldiff.diffusion.process import uniform
+from moldiff.generator.training_formulas import fitting
 from moldiff.guidance.constraints import Automaton, Constraints, exact_sum, least_counts
 from moldiff.state import Alphabet, State
 
@@ -86,6 +89,7 @@ class Chemistry:
         if charge is not None and (isinstance(charge, bool) or not isinstance(charge, int)):
             raise ValueError(f"charge must be a whole number, not {charge!r}")
         self.charge = charge
+        self.compositions = np.zeros((0, len(self.known)), dtype=np.int64)
         if charge and (max(self.values) * charge <= 0 and min(self.values) * charge <= 0):
             raise ValueError(f"charge {charge}: this model knows atoms of the charges {self.values} only")
 
@@ -148,17 +152,43 @@ class Chemistry:
             coupled["charges"] = exact_sum(self.values, self.charge, entries=n)
         return Constraints(allowed, coupled)
 
+    def learn(self, reference: Path | None) -> None:
+        """Read the formulas of training molecules that satisfy constraints on elements, so that `give` can draw one.
+
+        Training molecules are neutral, so there are none for a net charge.
+
+        Args:
+            reference: the ``reference.npz`` beside the weights, if there is one.
+        """
+        narrow = bool(self.require) or len(self.allowed) < len(self.known)
+        if narrow and self.formula is None and not self.charge:
+            self.compositions = fitting(reference, self.known.symbols, allowed=self.allowed, require=self.require)
+
     def give(self, state: State, *, generator: torch.Generator) -> tuple[State, dict[str, Tensor]]:
         """The state with the elements of the formula in random order, and the mask that makes them given.
 
         Giving them keeps the geometry true to them from the first step: on the same weights, drawing them on the way
-        under the same counts left 4 of 20 molecules valid instead of 11.
+        under the same counts left 4 of 20 molecules valid instead of 11. Where only some elements are constrained, the
+        formula is that of a fitting training molecule of the same atom count, if there is one (see `learn`).
         """
-        if self.formula is None:
+        if self.formula is not None:
+            atoms = torch.tensor([self.known.index(s) for s, count in self.formula.items() for _ in range(count)])
+            order = uniform(tuple(state.mask.shape), generator, state.device).argsort(1)
+            return state.replace(elements=atoms.to(state.device)[order]), {"elements": state.mask}
+        if not len(self.compositions):
             return state, {}
-        atoms = torch.tensor([self.known.index(s) for s, count in self.formula.items() for _ in range(count)])
-        order = uniform(tuple(state.mask.shape), generator, state.device).argsort(1)
-        return state.replace(elements=atoms.to(state.device)[order]), {"elements": state.mask}
+        ticket, order = (uniform((len(state), n), generator, state.device).cpu() for n in (1, state.size))
+        sizes, elements = self.compositions.sum(1), state.field("elements").clone()
+        given = torch.zeros_like(state.mask)
+        for row, n in enumerate(state.n_atoms.tolist()):
+            rows = np.flatnonzero(sizes == n)
+            if not len(rows):
+                continue
+            chosen = self.compositions[rows[int(ticket[row, 0] * len(rows))]]
+            atoms = torch.arange(len(self.known)).repeat_interleave(torch.from_numpy(chosen))
+            elements[row, :n] = atoms[order[row, :n].argsort()].to(state.device)
+            given[row, :n] = True
+        return state.replace(elements=elements), {"elements": given}
 
     def __str__(self) -> str:
         parts = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -35,7 +36,8 @@ class Wishes(TypedDict, total=False):
             exp(-gradient / 2 * squared deviation), deviations in units of the training set's; 10 to 50 are usual. Costs
             about two evaluations more a step, three where `guidance` is 1. 0 is none.
         formula: exact elements, which fix the atom count: ``"C7H10O2"``; neutral unless it ends in a charge.
-        elements, forbid: the only elements allowed; elements not allowed.
+        elements, forbid: the only elements allowed; elements not allowed. The formula of a training molecule that has
+            only these is given to each structure, where one has as many atoms.
         require: elements that must be there, each as often as it is named.
         charge: net charge. Constraints hold in every structure, valid or not.
         reward: steer towards more of it: ``list[Mol] -> array``, or a name of `moldiff.generator.rewards`:
@@ -92,6 +94,7 @@ class Guidance:
             require=wishes.get("require"),
             charge=wishes.get("charge"),
         )
+        self.chemistry.learn(reference)
         reward, self.particles = wishes.get("reward"), 1
         self.rewards: Rewards | None = None
         self.strength = float(wishes.get("strength", 1.0))
@@ -106,11 +109,17 @@ class Guidance:
         """Weights of the atom counts, without those too small for the constraints; None for the training set's."""
         weights = targets.size_weights(self.config, self.target, reference)
         least = self.chemistry.least_atoms
-        enough = torch.tensor([int(size) >= least for size in self.config.sizes])
-        if bool(enough.all()) or self.chemistry.formula is not None:
+        if self.chemistry.formula is not None or not str(self.chemistry):
             return weights
+        enough = torch.tensor([float(int(size) >= least) for size in self.config.sizes], dtype=torch.float64)
+        known = torch.tensor([float(count) for count in self.config.sizes.values()], dtype=torch.float64)
+        # the share of the training molecules of each size that satisfy the constraints, where any does
+        fitting = Counter(self.chemistry.compositions.sum(1).tolist())
+        share = torch.tensor([float(fitting[int(size)]) for size in self.config.sizes]) / known
         if weights is None:
-            weights = torch.tensor([float(count) for count in self.config.sizes.values()], dtype=torch.float64)
+            weights = known
+        if float((weights * share).sum()) > 0:
+            return weights * share
         weights = weights * enough
         if float(weights.sum()) <= 0:
             raise ValueError(f"the constraints need {least} atoms, more than this model's molecules have: say n_atoms")

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from rdkit import rdBase
 
 from moldiff.config import SamplerConfig
+from moldiff.data.reference import pack
 from moldiff.denoiser import Clocks, Condition, Preconditioning, Prediction
 from moldiff.generator import Generator
 from moldiff.generator.formulas import Chemistry, parse_formula
+from moldiff.generator.training_formulas import fitting
 from moldiff.state import BOND_SYMBOLS, Alphabet, State
 
 from .conftest import config
@@ -132,3 +138,47 @@ def test_sizes_must_agree_with_the_constraints() -> None:
 def test_the_report_says_what_was_asked_for() -> None:
     report = generator().sample(3, formula="C2H8N+", steps=2, progress=False).report
     assert "constraints: formula C2H8N; net charge +1" in str(report)
+
+
+def reference(tmp_path: Path, smiles: list[str]) -> Path:
+    """A reference file with nothing but SMILES."""
+    path = tmp_path / "reference.npz"
+    packed = {f"{split}_smiles": pack(smiles) for split in ("train", "test")}
+    np.savez(path, data=np.array("toy"), rdkit=np.array(rdBase.rdkitVersion), **packed)
+    return path
+
+
+def test_formulas_of_training_molecules_that_fit(tmp_path: Path) -> None:
+    path = reference(tmp_path, ["C", "CO", "C[NH3+]", "CCN", "c1cc[nH]c1", "N", "CF"])
+    found = fitting(path, ("H", "C", "N", "O"), allowed=("H", "C", "N"), require={"N": 1})
+    assert sorted(map(tuple, found.tolist())) == [(3, 0, 1, 0), (5, 4, 1, 0), (6, 1, 1, 0), (7, 2, 1, 0)]
+    assert len(fitting(path, ("H", "C"), allowed=("C",), require={})) == 0
+    assert fitting(None, ("H", "C"), allowed=("C",), require={}).shape == (0, 2)
+
+
+def test_constraints_on_elements_give_a_training_formula_of_the_size(tmp_path: Path) -> None:
+    gen = generator()
+    gen.path = reference(tmp_path, ["O", "CO", "CCO", "C=O", "CN", "C=N", "CC"]).with_name("model.safetensors")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        state = gen.draw(40, forbid="O", n_atoms=[5, 6, 7, 8] * 10)
+    symbols = [
+        ALPHABETS["elements"].decode(row[mask].tolist()) for row, mask in zip(state.elements, state.mask, strict=True)
+    ]
+    counts = ["".join(sorted(one)) for one in symbols]
+    assert set(counts[2::4]) == {"CHHHHHN"} and set(counts[3::4]) == {"CCHHHHHH"}
+    assert set(counts[0::4]) == {"CHHHN"} and not any("O" in one for one in counts)
+    # the order is random
+    assert len({tuple(one) for one in symbols[3::4]}) > 3
+    # no training molecule of six atoms fits: the old way, still without oxygen
+    assert len(set(counts[1::4])) > 1
+
+
+def test_sizes_follow_the_formulas_that_fit(tmp_path: Path) -> None:
+    gen = generator()
+    gen.path = reference(tmp_path, ["CO", "C=O", "CCO", "CN=O", "N#N"]).with_name("model.safetensors")
+    # of the sizes 2, 6 and 9 known to the model, only methanol's has a fitting molecule with oxygen and no nitrogen
+    assert set(gen.draw(12, forbid="N", require="O").n_atoms.tolist()) == {6, 9}
+    assert set(gen.draw(12, forbid="O").n_atoms.tolist()) == {2}
+    # nothing fits: the old way
+    assert len(set(gen.draw(12, elements="C").n_atoms.tolist())) == 3
