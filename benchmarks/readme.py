@@ -106,9 +106,9 @@ def recipe(content: dict[str, Any]) -> list[str]:
 def tables() -> str:
     """All tables for which there are results."""
     lines: list[str] = []
-    molecules = RESULTS / "molecules-qm9.md"
-    if molecules.is_file():
-        lines.append(molecules.read_text().rstrip())
+    for path in (RESULTS / "molecules-qm9.md", RESULTS / "crystals-mp20.md"):
+        if path.is_file():
+            lines += ["", path.read_text().rstrip()] if lines else [path.read_text().rstrip()]
     for name, write in (("speed", speed), ("cost", cost), ("recipe", recipe)):
         content = read(name)
         if content is not None:
