@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -20,5 +21,6 @@ Text = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 
 
 def say(text: str) -> None:
-    """A line for the user on stderr, where it disturbs no output."""
-    print(f"moldiff: {text}", file=sys.stderr)
+    """A line for the user on stderr, where it disturbs no output; of several processes only the first says it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"moldiff: {text}", file=sys.stderr)

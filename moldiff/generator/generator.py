@@ -24,6 +24,7 @@ from moldiff.diffusion.sampler import Step
 from moldiff.generator import targets
 from moldiff.generator.export import to_arrays
 from moldiff.generator.guided import Guidance, Wishes
+from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Drawn, Molecules, Report, failure
 from moldiff.generator.tasks import Tasks
 from moldiff.networks.weights import alphabets
@@ -65,6 +66,7 @@ class Generator(Tasks):
         self.config, self.path = config, path
         self.alphabets = alphabets(config)
         self.sampler = config.sampler
+        self.ranks = Ranks()
         self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
 
     @property
@@ -116,7 +118,7 @@ class Generator(Tasks):
         guidance: Guidance,
         bar: Any = None,
         round_: int = 0,
-    ) -> Iterator[tuple[Tensor, State]]:
+    ) -> Batches:
         """Finished batches and the numbers of their structures.
 
         Structures of near sizes share a batch, since padding costs with the square of the size; the batches come in
@@ -137,12 +139,17 @@ class Generator(Tasks):
             if bar is not None:
                 bar.update(len(step.state) / (config.steps * guidance.particles))
 
-        for index, rows in enumerate(parts):
-            noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, index))
-            blank = blank_state(sizes[rows]).to(self.device)
+        def draw(place: int, blank: State) -> State:
+            noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, place))
             with self._autocast():
-                done = guidance.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
-            yield rows, done
+                return guidance.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
+
+        yield from self.ranks.share(
+            parts,
+            blank=lambda rows: blank_state(sizes[rows]).to(self.device),
+            draw=draw,
+            arrived=lambda count: None if bar is None else bar.update(count),
+        )
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
@@ -218,7 +225,9 @@ class Generator(Tasks):
                         made += item.mol is not None
                         yield item
                         if fill and made >= n:
-                            return
+                            break
+                    batches.close()
+                    made = self.ranks.agree(made)
                     drawn, round_ = drawn + want, round_ + 1
                     if not fill or made >= n:
                         return
