@@ -60,7 +60,7 @@ Ask = Callable[[Sequence[tuple[Crystal, Crystal]]], Sequence[bool | None]]
 
 
 def reduce(crystal: Crystal) -> Crystal:
-    """The primitive cell, Niggli-reduced, as the matcher makes it before it compares.
+    """The Niggli-reduced cell made primitive, as the matcher does before it compares.
 
     Raises:
         ValueError: what pymatgen or spglib cannot reduce; they raise other errors too.
@@ -69,7 +69,7 @@ def reduce(crystal: Crystal) -> Crystal:
 
     numbers, fractional, cell = crystal
     structure = Structure(cell, numbers, np.asarray(fractional) % 1.0)
-    small = structure.get_primitive_structure().get_reduced_structure(reduction_algo="niggli")
+    small = structure.get_reduced_structure(reduction_algo="niggli").get_primitive_structure()
     kinds = np.array([site.specie.Z for site in small], dtype=np.int64)
     return kinds, np.asarray(small.frac_coords) % 1.0, np.array(small.lattice.matrix)
 

@@ -1,4 +1,4 @@
-"""Judge molecules of any origin: `evaluate`, its numbers, their definitions and floors.
+"""Judge molecules and crystals of any origin: `evaluate`, its numbers, their definitions and floors.
 
 The names are imported on first use, so that the package costs nothing until then.
 """

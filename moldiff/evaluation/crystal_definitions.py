@@ -55,7 +55,8 @@ CRYSTALS: dict[str, _Definition] = {
     "cov_recall": _Definition(
         "COV-R",
         "test crystals with a generated one within 0.4 by structure (site-averaged CrystalNN fingerprint) and one "
-        "within 10 by composition (standardised Magpie), independently; of the test crystals compared with",
+        "within 10 by composition (standardised Magpie), independently; of the test crystals compared with (which are "
+        "what the interval is over)",
         "%",
     ),
     "cov_precision": _Definition("COV-P", "the same the other way round, of all structures", "%"),

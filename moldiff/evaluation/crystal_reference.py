@@ -8,6 +8,8 @@ crystals and of some training crystals, which take a tenth of a second each. The
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import lzma
 import math
 import os
@@ -24,7 +26,7 @@ from moldiff.crystals.matching import Crystal
 from moldiff.crystals.validity import reduced_composition
 from moldiff.data.archive import SPLITS
 from moldiff.data.crystal_archive import CrystalArchive, is_crystal_archive
-from moldiff.data.download import CRYSTAL_FILES, find_archive
+from moldiff.data.download import CRYSTAL_FILES, cache_folder, find_archive
 from moldiff.data.flat import write_npz
 from moldiff.data.reference import pack, pack_numbers, unpack, unpack_numbers
 from moldiff.evaluation.workers import Workers
@@ -259,7 +261,7 @@ def find_crystals(what: Any, workers: Workers) -> CrystalReference:
     except FileNotFoundError:
         path = Path(text)
     if path.is_file() and path.suffix.lower() == ".npz" and is_crystal_archive(path):
-        return CrystalReference.of(CrystalArchive.load(path), data=path.stem, workers=workers)
+        return _cached(path, workers)
     if path.exists() and path.suffix.lower() != ".npz":
         return _of_file(path, workers)
     shipped = [folder.name for folder in sorted(PRETRAINED.glob("*")) if is_crystal_reference(folder / FILE)]
@@ -267,6 +269,21 @@ def find_crystals(what: Any, workers: Workers) -> CrystalReference:
         f"{text!r} is no reference of crystals: shipped are {', '.join(shipped) or 'none'}; or give an archive of "
         "crystals (.npz), a file of crystals, or None"
     )
+
+
+def _cached(path: Path, workers: Workers) -> CrystalReference:
+    """The reference of an archive file; its fingerprints take minutes and are kept in the cache folder."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    place = cache_folder() / f"reference-crystals-{digest}.npz"
+    if is_crystal_reference(place):
+        with contextlib.suppress(ValueError):
+            return CrystalReference.load(place)
+    found = CrystalReference.of(CrystalArchive.load(path), data=path.stem, workers=workers)
+    # a read-only home only costs the time again
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        found.save(place)
+    return found
 
 
 def _of_file(path: Path, workers: Workers) -> CrystalReference:

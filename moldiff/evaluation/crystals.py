@@ -88,9 +88,10 @@ def evaluate_crystals(
         known = None if reference is None else find_crystals(reference, workers)
         prints = importlib.util.find_spec("matminer") is not None and (truth is None or known is not None)
         run = _Run(workers, known, prints, pair_limit, seed)
-        sample = run.judge(inputs.structures, "structures")
+        compare = truth is None or known is not None
+        sample = run.judge(inputs.structures, "structures", compare=compare)
         table = run.rates(sample)
-        if truth is None or known is not None:
+        if compare:
             table |= run.distinct(sample) | run.resembling(sample, intervals=True)
         floor = {} if known is None else run.floor(known, len(sample.rows))
         if truth is not None:
@@ -106,7 +107,7 @@ def evaluate_crystals(
         "protocol": PROTOCOL,
         "reference": None if known is None else _described(known, len(sample.rows)),
         "reasons": dict(Counter(row["reason"] for row in sample.rows).most_common()),
-        "notes": [*inputs.notes, *([] if known is None else known.notes), *_notes(sample, prints, truth is not None)],
+        "notes": [*inputs.notes, *([] if known is None else known.notes), *_notes(sample, prints, compare)],
         "space_groups": symmetry.histogram(row["spacegroup"] for row in sample.rows),
         "calculator": calculator,
         "seed": seed,
@@ -142,9 +143,14 @@ class _Run:
     seed: int
 
     def judge(
-        self, structures: Sequence[Structure], label: str, *, prints: NDArray[np.float64] | None = None
+        self,
+        structures: Sequence[Structure],
+        label: str,
+        *,
+        compare: bool = True,
+        prints: NDArray[np.float64] | None = None,
     ) -> _Sample:
-        """Every crystal on its own; ``prints`` are fingerprints known already."""
+        """Every crystal on its own; ``prints`` are fingerprints known already, ``compare`` asks for reduced cells."""
         crystals = [None if one.payload is None else one.payload[1] for one in structures]
         rows = [failure(one.reason, one.message) for one in structures]
         for place, (status, result) in self._each("judge", crystals, label):
@@ -167,7 +173,7 @@ class _Run:
             if self.prints and row["valid"] and not row["fingerprint"]:
                 row |= {"valid": False, "reason": "fingerprint", "message": "CrystalNN finds no fingerprint in time"}
         sample.small = [None] * len(rows)
-        if self.reference is not None or label != "floor":
+        if compare:
             for place, (status, result) in self._each("reduced", measurable, "reduced cells"):
                 sample.small[place] = result if status == "ok" else None
         return sample
@@ -281,7 +287,7 @@ class _Run:
         )
         table: dict[str, Metric] = {}
         if train:
-            sample = self.judge(train, "floor", prints=reference.train_fingerprints[: len(train)])
+            sample = self.judge(train, "floor", compare=False, prints=reference.train_fingerprints[: len(train)])
             table |= self.rates(sample) | self.resembling(sample, intervals=False)
         if test:
             unknown = np.zeros((len(test), fingerprints.STRUCTURE_SIZE))
@@ -310,12 +316,12 @@ def _described(reference: CrystalReference, count: int) -> dict[str, Any]:
     }
 
 
-def _notes(sample: _Sample, prints: bool, predicted: bool) -> list[str]:
+def _notes(sample: _Sample, prints: bool, compared: bool) -> list[str]:
+    if not compared:
+        return ["structure prediction: valid does not ask for a fingerprint"]
     notes = []
-    if not prints and not predicted:
+    if not prints:
         notes.append("matminer is not installed: valid does not ask for a fingerprint, and there is no coverage")
-    if not prints and predicted:
-        notes.append("structure prediction: valid does not ask for a fingerprint")
     lost = sum(row["structure_valid"] and small is None for row, small in zip(sample.rows, sample.small, strict=True))
     if lost:
         notes.append(f"{lost} valid structures could not be reduced for comparison and count as not unique")

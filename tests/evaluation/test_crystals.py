@@ -20,6 +20,7 @@ from ase.io import write
 import moldiff
 from moldiff.crystals.convert import from_atoms, to_structure
 from moldiff.data.crystal_archive import CrystalArchive
+from moldiff.evaluation import crystal_reference
 from moldiff.evaluation.crystal_reference import CrystalReference, find_crystals
 from moldiff.evaluation.workers import Workers
 
@@ -197,6 +198,16 @@ def test_the_reference_file_keeps_crystals_and_fingerprints(reference: CrystalRe
     for name in one.metrics:
         assert one.metrics[name]["value"] == pytest.approx(other.metrics[name]["value"], abs=1e-3), name
     assert [row.get("training_match") for row in other.rows] == ["0", "2", None, None]
+
+
+def test_the_fingerprints_of_an_archive_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crystal_reference, "cache_folder", lambda: tmp_path / "cache")
+    path = CrystalArchive.build([from_atoms(a) for a in (SALT, BLENDE)], split=[0, 2]).save(tmp_path / "a.npz")
+    first = find_crystals(path, Workers(0))
+    monkeypatch.setattr(crystal_reference, "fingerprints", None)
+    again = find_crystals(path, Workers(0))
+    np.testing.assert_allclose(again.test_fingerprints, first.test_fingerprints, atol=5e-4)
+    assert len(again.train_rows) == 1 and again.data == "a"
 
 
 @pytest.mark.slow
