@@ -1,9 +1,15 @@
 """Completion, conformers and perception, each against held-out structures and beside what RDKit does.
 
-    python benchmarks/completion.py qm9 --tasks completion conformers perception --limit 100
+    python benchmarks/completion.py qm9 --tasks completion conformers ligands perception --limit 100
 
-Writes benchmarks/results/completion-<model>-<task>.json, one file a task, as soon as it is known. Conformers of QM9 are
-compared with the mirror image allowed, since both engines start from the SMILES without stereochemistry.
+Tasks: completions of held-out QM9 molecules of which three or more heavy atoms are removed; conformers of held-out QM9
+molecules; conformers of ligands (molecules/conformers.npz); bonds and charges of drug-like molecules
+(molecules/dft8k.npz); the last two within the model's alphabet, and listed by size, since most are larger than any
+molecule trained on. `--largest` leaves out larger ones.
+
+Writes benchmarks/results/completion-<model>-<task>.json, one file a task, as soon as it is known. Conformers are
+compared by heavy-atom RMSD over all symmetries with the mirror image allowed, since both engines start from the SMILES
+without stereochemistry. Coverage is the share of the reference geometries within 0.5 angstrom of one of the conformers.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +42,7 @@ from moldiff.molecules.summary import rate
 TEST = 2
 #: Conformers count as found within this RMSD, angstrom.
 FOUND = 0.5
+TASKS = ("completion", "conformers", "ligands", "perception")
 
 
 def held_out(archive: Archive, *, smallest: int, seed: int) -> list[Any]:
@@ -122,51 +130,81 @@ def best(truth: Any, mol: Any, *, reflect: bool = True) -> float:
     return min(found)
 
 
-def conformers(generator: Generator, mols: list[Any], args: argparse.Namespace) -> dict[str, Any]:
-    """Best-of-n RMSD to held-out geometries beside ETKDG + MMFF, from the same SMILES without stereochemistry."""
-    ours, theirs, rows = [], [], []
-    for number, truth in enumerate(mols[: args.limit]):
-        smiles = canonical_smiles(truth)
-        with rdBase.BlockLogs(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = generator.conformers(smiles, args.conformers, seed=args.seed + number, steps=args.steps)
-            other = etkdg(truth, args.conformers, args.seed + number)
-        ours.append(best(truth, made))
-        theirs.append(best(truth, other))
-        rows.append({"smiles": smiles, "moldiff": ours[-1], "etkdg_mmff": theirs[-1], "made": made.GetNumConformers()})
-    return {
-        "molecules": len(rows),
-        "of_each": args.conformers,
-        "rmsd_moldiff": median_interval(ours),
-        "rmsd_etkdg_mmff": median_interval(theirs),
-        "coverage_moldiff": rate(sum(value < FOUND for value in ours), len(ours)),
-        "coverage_etkdg_mmff": rate(sum(value < FOUND for value in theirs), len(theirs)),
-        "coverage_angstrom": FOUND,
-        "rows": [{name: None if value == float("inf") else value for name, value in row.items()} for row in rows],
+def both(truth: Any, generator: Generator, number: int, args: argparse.Namespace) -> tuple[Any, Any]:
+    """Conformers by the model and by ETKDG + MMFF94, from the same SMILES without stereochemistry."""
+    with rdBase.BlockLogs(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = generator.conformers(canonical_smiles(truth), args.conformers, seed=args.seed + number, steps=args.steps)
+        return made, etkdg(truth, args.conformers, args.seed + number)
+
+
+def compare(rows: list[dict[str, Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """Median best RMSD and coverage of both engines, over molecules with a row each."""
+    table: dict[str, Any] = {"molecules": len(rows), "geometries": sum(len(row["moldiff"]) for row in rows)}
+    for name in ("moldiff", "etkdg_mmff"):
+        every = [value for row in rows for value in row[name]]
+        table[f"rmsd_{name}"] = median_interval([float(np.mean(row[name])) for row in rows])
+        table[f"coverage_{name}"] = rate(sum(value < FOUND for value in every), len(every))
+    table["difference"] = median_interval([float(np.mean(r["moldiff"]) - np.mean(r["etkdg_mmff"])) for r in rows])
+    drawn = sum(row["drawn"] for row in rows)
+    table["fits_bonds"] = rate(drawn - sum(row["broken"] for row in rows), drawn)
+    return {**table, "of_each": args.conformers, "coverage_angstrom": FOUND}
+
+
+def conformers(generator: Generator, truths: list[list[Any]], args: argparse.Namespace) -> dict[str, Any]:
+    """Best-of-n RMSD to reference geometries, one or several a molecule, beside ETKDG + MMFF."""
+    rows = []
+    for number, group in enumerate(truths[: args.limit]):
+        made, other = both(group[0], generator, number, args)
+        row: dict[str, Any] = {"smiles": canonical_smiles(group[0]), "atoms": group[0].GetNumAtoms()}
+        row |= {key: made.GetIntProp(key) for key in ("made", "drawn", "broken")}
+        row |= {"moldiff": [best(mol, made) for mol in group], "etkdg_mmff": [best(mol, other) for mol in group]}
+        rows.append(row)
+    largest = max(map(int, generator.config.sizes))
+    table = {
+        name: compare(part, args)
+        for name, part in {
+            "all": rows,
+            "up_to_trained": [row for row in rows if row["atoms"] <= largest],
+            "larger": [row for row in rows if row["atoms"] > largest],
+        }.items()
+        if part
     }
+    return {"largest_trained_on": largest, "by_atoms": table, "rows": rows}
 
 
-def foreign(path: Path, generator: Generator) -> list[Any]:
-    """The neutral molecules of `dft8k.npz` whose elements the model knows, with the bonds of their files."""
-    symbols = set(generator.config.alphabets["elements"])
+def foreign(path: Path, generator: Generator, *, largest: int | None = None) -> dict[str, list[Any]]:
+    """Molecules of a file within the model's alphabet, with the bonds of the file, by canonical SMILES."""
+    elements = set(generator.config.alphabets["elements"])
+    charges = {int(charge) for charge in generator.config.alphabets["charges"]}
     table = Chem.GetPeriodicTable()
-    known = {number for number in range(1, 100) if table.GetElementSymbol(number) in symbols}
-    mols = []
+    known = {number for number in range(1, 100) if table.GetElementSymbol(number) in elements}
+    found: dict[str, list[Any]] = {}
     with np.load(path, allow_pickle=False) as stored:
         data = {name: stored[name] for name in stored.files}
     for i in range(len(data["smiles"])):
         atoms, bonds = slice(*data["ptr"][i : i + 2]), slice(*data["bptr"][i : i + 2])
-        numbers = data["z"][atoms].astype(int)
-        if not set(numbers.tolist()) <= known:
+        numbers, charge = data["z"][atoms].astype(int), data["formal_charge"][atoms]
+        if not set(numbers.tolist()) <= known or not set(charge.tolist()) <= charges:
+            continue
+        if largest is not None and len(numbers) > largest:
             continue
         orders = np.zeros((len(numbers), len(numbers)), int)
         first, second = data["bonds"][bonds].T.astype(int)
         orders[first, second] = orders[second, first] = data["bond_order"][bonds]
         try:
-            mols.append(to_mol(Arrays(numbers, data["pos"][atoms], data["formal_charge"][atoms], orders)))
+            mol = to_mol(Arrays(numbers, data["pos"][atoms], charge, orders))
         except ValueError:
             continue
-    return mols
+        found.setdefault(canonical_smiles(mol), []).append(mol)
+    return found
+
+
+def shuffled(groups: dict[str, list[Any]], seed: int) -> list[list[Any]]:
+    """The groups in random order; those of fragments and radicals are left out, as the model has not seen such."""
+    order = np.random.default_rng(seed).permutation(len(groups)).tolist()
+    every = list(groups.values())
+    return [every[i] for i in order if len(Chem.GetMolFrags(every[i][0])) == 1]
 
 
 def same(found: Any, truth: Any) -> bool:
@@ -186,8 +224,7 @@ def same(found: Any, truth: Any) -> bool:
 
 def perception(generator: Generator, mols: list[Any], args: argparse.Namespace) -> dict[str, Any]:
     """Molecules found again from elements and coordinates, beside RDKit's DetermineBonds."""
-    rng = np.random.default_rng(args.seed)
-    chosen = [mols[i] for i in rng.permutation(len(mols))[: args.limit].tolist()]
+    chosen = mols[: args.limit]
     charges = np.array([Chem.GetFormalCharge(mol) for mol in chosen])
     answers: dict[int, Any] = {}
     for charge in np.unique(charges).tolist():
@@ -198,13 +235,14 @@ def perception(generator: Generator, mols: list[Any], args: argparse.Namespace) 
                 [chosen[row] for row in rows], charge=charge, samples=args.samples, seed=args.seed, steps=args.steps
             )
         answers.update(zip(rows, found, strict=True))
-    outcomes, examples = [], []
+    outcomes, examples, reasons = [], [], Counter[str]()
     for row, mol in enumerate(chosen):
         answer = answers[row]
         ours = isinstance(answer, Chem.Mol) and same(answer, mol)
         numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
         other = perceive(numbers, mol.GetConformer().GetPositions(), charge=int(charges[row]), max_iterations=100_000)
         theirs = other.arrays is not None and same(to_mol(other.arrays), mol)
+        reasons["ok" if ours else "another answer" if isinstance(answer, Chem.Mol) else answer.reason] += 1
         outcomes.append((len(numbers), int((numbers > 1).sum()), ours, theirs))
         if not ours and len(examples) < 30:
             text = canonical_smiles(answer) if isinstance(answer, Chem.Mol) else f"{answer.reason}: {answer.message}"
@@ -224,9 +262,19 @@ def perception(generator: Generator, mols: list[Any], args: argparse.Namespace) 
         "molecules": len(chosen),
         "largest_trained_on": largest,
         "by_atoms": table,
+        "reasons": dict(reasons.most_common()),
         "rows": [dict(zip(("atoms", "heavy", "moldiff", "rdkit"), map(int, row), strict=True)) for row in outcomes],
         "missed": examples,
     }
+
+
+def without_infinity(value: Any) -> Any:
+    """Nested values with None for what JSON does not know."""
+    if isinstance(value, dict):
+        return {name: without_infinity(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [without_infinity(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def main() -> None:
@@ -234,30 +282,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model")
     parser.add_argument("--name", help="in the names of the results; the model by default")
-    parser.add_argument("--tasks", nargs="+", default=["completion", "conformers", "perception"])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--limit", type=int, default=100, help="molecules a task")
     parser.add_argument("--completions", type=int, default=10, help="of each molecule")
     parser.add_argument("--conformers", type=int, default=10, help="of each molecule")
     parser.add_argument("--samples", type=int, default=5, help="votes of perception")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--largest", type=int, help="atoms of the largest ligand and drug-like molecule taken")
     parser.add_argument("--data", type=Path, default=data_root(), help="folder with qm9/ and molecules/")
+    parser.add_argument("--archive", type=Path, help="of the held-out molecules; qm9/qm9.npz in that folder by default")
     args = parser.parse_args()
+    archive = args.archive or args.data / "qm9" / "qm9.npz"
     generator = moldiff.load(args.model)
     for task in args.tasks:
         start = time.perf_counter()
-        if task == "perception":
-            result = perception(generator, foreign(args.data / "molecules" / "dft8k.npz", generator), args)
+        if task in ("perception", "ligands"):
+            file = {"perception": "dft8k.npz", "ligands": "conformers.npz"}[task]
+            groups = shuffled(foreign(args.data / "molecules" / file, generator, largest=args.largest), args.seed)
+            if task == "perception":
+                result = perception(generator, [group[0] for group in groups], args)
+            else:
+                result = conformers(generator, groups, args)
         else:
-            mols = held_out(Archive.load(args.data / "qm9" / "qm9.npz"), smallest=5, seed=args.seed)
-            result = {"completion": completion, "conformers": conformers}[task](generator, mols, args)
-        settings = {name: getattr(args, name) for name in ("completions", "conformers", "samples", "steps", "limit")}
+            mols = held_out(Archive.load(archive), smallest=5, seed=args.seed)
+            if task == "completion":
+                result = completion(generator, mols, args)
+            else:
+                result = conformers(generator, [[mol] for mol in mols], args)
+        settings = {
+            name: getattr(args, name) for name in ("completions", "conformers", "samples", "steps", "limit", "largest")
+        }
         content = {
             "meta": provenance(args.seed),
             "model": {"name": generator.name, "facts": generator.config.facts},
             "settings": settings,
             "seconds": round(time.perf_counter() - start, 1),
-            **result,
+            **without_infinity(result),
         }
         print({name: value for name, value in result.items() if name not in ("rows", "missed")})
         print(write_json(f"completion-{args.name or Path(args.model).name}-{task}", content))

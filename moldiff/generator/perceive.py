@@ -29,6 +29,7 @@ def perceive(
     *,
     charge: int | None = None,
     samples: int = 5,
+    fallback: bool = False,
     seed: int = 0,
     steps: int | None = None,
     batch_size: int | None = None,
@@ -61,7 +62,27 @@ def perceive(
         for place, (number, arrays) in enumerate(known):
             votes = [drawn[place * samples + i] for i in range(samples)]
             found[number] = elect(number, arrays, votes, charge)
+    if fallback:
+        found = [
+            by_rdkit(arrays, charge) or answer if isinstance(answer, Failed) else answer
+            for answer, arrays in zip(found, bare, strict=True)
+        ]
     return found[0] if single else found
+
+
+def by_rdkit(arrays: Arrays, charge: int | None) -> Any:
+    """What RDKit's DetermineBonds makes of a structure, marked as its answer; None where that is not valid either."""
+    from moldiff.molecules.bonds import perceive as determine
+    from moldiff.molecules.convert import stereo_from_3d
+    from moldiff.molecules.validity import check
+
+    answer = determine(arrays.numbers, arrays.positions, charge=charge or 0, max_iterations=100_000)
+    verdict = None if answer.arrays is None else check(answer.arrays)
+    if verdict is None or not verdict.valid_connected or verdict.mol is None:
+        return None
+    mol = stereo_from_3d(verdict.mol)
+    mol.SetProp("source", "rdkit")
+    return mol
 
 
 def elect(number: int, arrays: Arrays, votes: Sequence[Arrays], charge: int | None) -> Any:
@@ -99,6 +120,7 @@ def elect(number: int, arrays: Arrays, votes: Sequence[Arrays], charge: int | No
     winner = max(answers.values(), key=len)
     mol = stereo_from_3d(winner[0])
     mol.SetDoubleProp("confidence", len(winner) / len(votes))
+    mol.SetProp("source", "moldiff")
     return mol
 
 

@@ -109,6 +109,7 @@ class Tasks:
         *,
         charge: int | None = None,
         samples: int = 5,
+        fallback: bool = False,
         seed: int = 0,
         steps: int | None = None,
         batch_size: int | None = None,
@@ -122,6 +123,8 @@ class Tasks:
                 positions in angstrom), or a list of these.
             charge: total charge (e) that the answer must have; any by default.
             samples: votes a structure.
+            fallback: let RDKit's DetermineBonds answer where no sample is valid (larger molecules than trained on,
+                mostly); the property ``source`` says whose answer it is, ``moldiff`` or ``rdkit``.
             seed: the same seed gives the same answer.
             steps: sampler steps.
             batch_size: structures a batch.
@@ -141,6 +144,7 @@ class Tasks:
             structures,
             charge=charge,
             samples=samples,
+            fallback=fallback,
             seed=seed,
             steps=steps,
             batch_size=batch_size,

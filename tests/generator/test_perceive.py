@@ -76,3 +76,16 @@ def test_what_cannot_be_perceived_has_a_reason() -> None:
         generator.perceive(Chem.MolFromSmiles("CCO"))
     with pytest.raises(ValueError, match="at least 1"):
         generator.perceive(mol, samples=0)
+
+
+def test_rdkit_answers_only_when_allowed_and_says_so() -> None:
+    water, fluoride = made("O"), made("CF")
+    generator = knowing(water)
+    assert generator.perceive(water).GetProp("source") == "moldiff"
+    assert isinstance(generator.perceive(fluoride), Failed)
+    found = generator.perceive([water, fluoride], fallback=True)
+    assert [mol.GetProp("source") for mol in found] == ["moldiff", "rdkit"]
+    assert canonical_smiles(found[1]) == "CF" and not found[1].HasProp("confidence")
+    # two lone atoms are no molecule for RDKit either
+    apart = (np.array([2, 2]), np.array([[0.0, 0, 0], [0, 0, 5]]))
+    assert isinstance(generator.perceive(apart, fallback=True), Failed)
