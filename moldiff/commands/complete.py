@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from moldiff.commands import crystals
 from moldiff.commands.options import DONE, NOTHING_MADE, Flag, Text, Whole, say
+from moldiff.commands.streams import without_nan, written
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,8 @@ class Complete:
     Example: moldiff complete qm9 scaffold.sdf --keep c1ccoc1 --n-new 2 5 -n 50 -o out.sdf
 
     Kept atoms come out with the elements, charges, bonds and coordinates they came in with, and first; the property
-    `kept` of each molecule lists them. Hydrogens where something new is attached are made anew.
+    `kept` of each molecule lists them. Hydrogens where something new is attached are made anew. A model of crystals
+    takes a file of crystals (.cif), keeps its cell and the sites --atoms names (all by default) and adds new ones.
 
     Attributes:
         model: a shipped model (see `moldiff models`), a run folder or a weights file.
@@ -53,16 +56,18 @@ class Complete:
 
     def run(self) -> int:
         """Read, complete, write, summarise."""
-        from moldiff.commands.sample import without_nan, written
         from moldiff.data.files import read_molecules
         from moldiff.data.writing import Writer
-        from moldiff.generator import load
+        from moldiff.generator import load, makes_crystals
+
+        if makes_crystals(self.model):
+            return crystals.complete(self)
 
         if self.keep is not None and self.atoms:
             raise ValueError(f"--keep {self.keep} and --atoms {' '.join(map(str, self.atoms))}: give one of them")
         reading = read_molecules(self.scaffold, hydrogens="implicit")
         with Writer(self.out) as writer:
-            generator = load(self.model, device=self.device)
+            generator: Any = load(self.model, device=self.device)
             mols = generator.complete(
                 reading[0],
                 self.keep if self.keep is not None else list(self.atoms) or None,

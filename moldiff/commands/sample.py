@@ -1,45 +1,50 @@
-"""`moldiff sample`: molecules from a model into a file."""
+"""`moldiff sample`: molecules or crystals from a model into a file."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
-import math
 import re
-import signal
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
+from moldiff.commands import crystals
 from moldiff.commands.options import DONE, INTERRUPTED, NOTHING_MADE, Flag, Text, Whole, say
+from moldiff.commands.streams import targets, whole, without_nan, written
 
 if TYPE_CHECKING:
     from moldiff.data.writing import Writer
+    from moldiff.generator.ranks import Ranks
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Sample molecules from a model into a file, each written as soon as it is made.
+    """Sample molecules or crystals from a model into a file, each written as soon as it is made.
 
     Example: moldiff sample qm9 -n 1000 -o out.sdf --steps 50 --seed 0
 
     At the end a table says how many are valid and connected, stable, unique and novel, with 95 % intervals. The same
     model, number, seed and batch size give the same molecules. Ctrl-C keeps everything finished so far.
 
+    Crystals: moldiff sample mp20 -n 100 -o out.cif --composition LiFePO4 --formula-units 1-2
+
     Attributes:
         model: a shipped model (see `moldiff models`), a run folder or a weights file.
-        out: file to write; its suffix chooses the format: .sdf, .xyz, .extxyz or .smi.
+        out: file to write; its suffix chooses the format: .sdf, .xyz, .extxyz or .smi; for crystals .cif, .extxyz or
+            .vasp, and a name without suffix is a folder that gets one .cif each.
         number: structures to draw; the valid and connected ones are written.
         target: a property and its value, as gap=5.0; may be given several times. `moldiff models` names the properties.
         guidance: weight of the targets: 1 is plain, 1.5 to 3 follow them closer at twice the cost.
         gradient: follow the targets by the slope of the property head, too: 10 to 50; about three times the cost.
-        formula: exact elements, as C7H10O2; fixes the atom count.
+        composition: of crystals: elements and their proportions, as LiFePO4.
+        formula_units: of the composition a cell: 2, or 1-4; as many as in the training set by default.
+        chemical_system: of crystals: only these elements, each at least once, as Li-Fe-P-O.
+        symmetrise: move crystals to their exact symmetry before writing.
+        formula: of molecules: exact elements, as C7H10O2; fixes the atom count.
         elements: the only elements allowed, as C,H,N.
         forbid: elements not allowed, as O.
         require: elements that must be there, as N,O or N,N.
@@ -50,7 +55,7 @@ class Sample:
         strength: how much a deviation of the reward in training counts.
         steps: sampler steps, one network evaluation each: 20 to 30 are fast, 100 are best; the model's own by default.
         seed: starting point of all random numbers.
-        n_atoms: atoms of every molecule, hydrogens included; as in the training set by default.
+        n_atoms: atoms of every structure, hydrogens included; as in the training set by default.
         fill: go on until so many valid molecules are made.
         keep_invalid: write the others too, with the property `reason` in an SDF.
         batch_size: structures worked on at a time; 64 on a CPU and 1024 on a GPU by default.
@@ -65,6 +70,10 @@ class Sample:
     target: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE", help_behavior_hint="")] = ()
     guidance: float = 1.0
     gradient: float = 0.0
+    composition: Text = None
+    formula_units: Text = None
+    chemical_system: Text = None
+    symmetrise: Flag = False
     formula: Text = None
     elements: Text = None
     forbid: Text = None
@@ -86,26 +95,37 @@ class Sample:
     def run(self) -> int:
         """Sample, write, summarise."""
         from moldiff.data.writing import Writer
+        from moldiff.generator import makes_crystals
+        from moldiff.generator.ranks import Ranks
 
         if self.number < 1:
             raise ValueError(f"-n {self.number}: the number of structures must be at least 1")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"unknown device {self.device!r}: use auto, cpu, cuda or cuda:1")
+        if makes_crystals(self.model):
+            return crystals.sample(self)
+        crystals.refuse(self, crystals.CRYSTALS_ONLY, model="molecules")
+        ranks = Ranks.join()
         try:
+            if ranks.rank:
+                return self._sample(None, ranks)
             with Writer(self.out) as writer:
-                return self._sample(writer)
+                return self._sample(writer, ranks)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
                 raise
             raise ValueError(f"cannot go on writing: {error.strerror}; {written(writer)}") from error
+        finally:
+            ranks.leave()
 
-    def _sample(self, writer: Writer) -> int:
+    def _sample(self, writer: Writer | None, ranks: Ranks) -> int:
         import time
 
         from moldiff.generator import load
         from moldiff.generator.results import failure
 
-        generator = load(self.model, device=self.device)
+        generator: Any = load(self.model, device=ranks.device(self.device))
+        generator.ranks = ranks
         plan = generator.guide(
             target=targets(self.target),
             guidance=self.guidance,
@@ -120,17 +140,23 @@ class Sample:
             strength=self.strength,
         )
         verdicts, lost, start = [], 0, time.perf_counter()
+        items = generator.stream(
+            self.number,
+            seed=self.seed,
+            steps=self.steps,
+            n_atoms=self.n_atoms,
+            batch_size=self.batch_size,
+            fill=self.fill,
+            progress=sys.stderr.isatty() and not self.quiet and writer is not None,
+            plan=plan,
+        )
+        if writer is None:
+            # not the first process: what it draws goes there
+            for _ in items:
+                pass
+            return DONE
         try:
-            for item in generator.stream(
-                self.number,
-                seed=self.seed,
-                steps=self.steps,
-                n_atoms=self.n_atoms,
-                batch_size=self.batch_size,
-                fill=self.fill,
-                progress=sys.stderr.isatty() and not self.quiet,
-                plan=plan,
-            ):
+            for item in items:
                 verdicts.append(item.verdict)
                 mol = item.mol
                 if mol is None and self.keep_invalid:
@@ -168,54 +194,3 @@ class Sample:
         if not self.quiet:
             say(written(writer))
         return DONE
-
-
-def targets(options: tuple[str, ...]) -> dict[str, float]:
-    """Targets written as name=value.
-
-    Raises:
-        ValueError: for one that is written otherwise, or given twice.
-    """
-    found: dict[str, float] = {}
-    for option in options:
-        name, _, value = option.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            raise ValueError(f"--target {option}: write a property and its value, as in --target gap=5.0") from None
-        if name in found:
-            raise ValueError(f"--target {option}: {name} is given twice")
-        found[name] = number
-    return found
-
-
-@contextlib.contextmanager
-def whole() -> Iterator[None]:
-    """Put Ctrl-C off to the end of the block, so that no molecule is written by half or left uncounted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if waiting and callable(before):
-        raise KeyboardInterrupt
-
-
-def written(writer: Writer) -> str:
-    """How many molecules a file holds, in words."""
-    if writer.count == 0:
-        return f"nothing written to {writer.path}"
-    return f"{writer.count} molecule{'' if writer.count == 1 else 's'} written to {writer.path}"
-
-
-def without_nan(value: Any) -> Any:
-    """Nested values with None for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: without_nan(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

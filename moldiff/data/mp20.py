@@ -116,7 +116,9 @@ def archive_from_csv(
     unknown = set(paths) - set(SPLITS)
     if unknown:
         raise ValueError(f"unknown split {sorted(unknown)[0]!r}; choose from {', '.join(SPLITS)}")
-    records, ids, split, groups, values = [], [], [], [], []
+    records: list[CrystalArrays] = []
+    ids: list[str] = []
+    split, groups, values = [], [], []
     skipped: list[tuple[str, str, str]] = []
     for number, name in enumerate(SPLITS):
         if name not in paths:
@@ -138,7 +140,7 @@ def archive_from_csv(
         reasons = "; ".join(f"{label}: {reason}" for _, label, reason in skipped[:3])
         raise ValueError(f"{', '.join(map(str, paths.values()))}: no readable crystal ({reasons or 'no rows'})")
     table = np.array(values, dtype=np.float32).reshape(len(records), len(properties))
-    known = np.flatnonzero(np.isfinite(table).any(axis=0))
+    known = np.flatnonzero(np.isfinite(table).any(axis=0)).tolist()
     archive = CrystalArchive.build(
         records,
         material_id=ids,

@@ -3,7 +3,7 @@
 from moldiff.generator.crystal_results import Crystals, DrawnCrystal
 from moldiff.generator.crystals import CrystalGenerator
 from moldiff.generator.generator import Generator
-from moldiff.generator.pretrained import Shipped, load, shipped
+from moldiff.generator.pretrained import Shipped, load, makes_crystals, shipped
 from moldiff.generator.results import Drawn, Failed, Molecules, Report
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "Report",
     "Shipped",
     "load",
+    "makes_crystals",
     "shipped",
 ]

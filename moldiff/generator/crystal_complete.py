@@ -21,8 +21,7 @@ from moldiff.state import State
 
 if TYPE_CHECKING:
     from moldiff.crystals.convert import CrystalArrays
-    from moldiff.generator.crystal_plan import CrystalPlan
-    from moldiff.generator.crystals import CrystalGenerator
+    from moldiff.generator.crystal_plan import CrystalModel, CrystalPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +83,7 @@ class Seed:
         redrawn = np.zeros(len(kept), bool)
         return Seed(part, np.array(atoms.positions)[kept], tuple(kept), redrawn, range(ends[0], ends[1] + 1), keep_cell)
 
-    def elements(self, model: CrystalGenerator) -> torch.Tensor:
+    def elements(self, model: CrystalModel) -> torch.Tensor:
         """(sites,) indices of the elements, 0 where they are drawn anew.
 
         Raises:
@@ -111,7 +110,7 @@ def _sites(name: str, value: str | Sequence[int], count: int) -> list[int]:
 
 
 def stream(
-    model: CrystalGenerator,
+    model: CrystalModel,
     seed_crystal: Seed,
     *,
     n: int,

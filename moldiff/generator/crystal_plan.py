@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TypedDict, final
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, final
 
 import torch
 from torch import Tensor
 
 from moldiff.config import ModelConfig, SamplerConfig
-from moldiff.denoiser import Condition, Denoiser
+from moldiff.denoiser import Condition, Denoiser, Network
 from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.sampler import Callback, sample
 from moldiff.generator import targets
@@ -18,6 +19,35 @@ from moldiff.generator.guided import chain
 from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
 from moldiff.guidance.constraints import Constrained
 from moldiff.state import Alphabet, State
+
+if TYPE_CHECKING:
+    from moldiff.crystals.convert import CrystalArrays
+
+
+class CrystalModel(Protocol):
+    """What the tasks need of a `CrystalGenerator`, which is built on them and cannot be imported there."""
+
+    network: Network
+    config: ModelConfig
+    alphabets: Mapping[str, Alphabet]
+    sampler: SamplerConfig
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """Name of the data set."""
+        ...
+
+    @property
+    def largest(self) -> int:
+        """Atoms of the largest crystal trained on."""
+        ...
+
+    def arrays(self, state: State) -> Iterator[CrystalArrays]:
+        """Finished crystals of a State as plain arrays."""
+        ...
+
+    def _autocast(self) -> AbstractContextManager[Any]: ...
 
 
 class CrystalWishes(TypedDict, total=False):

@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, final
 
@@ -31,11 +31,12 @@ from moldiff.generator.crystal_results import Crystals, DrawnCrystal
 from moldiff.generator.generator import FILL_LIMIT, FIRST_BATCH, multiplies_half
 from moldiff.generator.results import Report
 from moldiff.networks.weights import alphabets
-from moldiff.state import State
+from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
     from moldiff.crystals.convert import CrystalArrays
     from moldiff.crystals.validity import Verdict
+    from moldiff.data.trajectory import Trajectory
 
 BAR = "{l_bar}{bar}| {n:.0f}/{total:.0f} crystals [{elapsed}<{remaining}]"
 
@@ -66,9 +67,9 @@ class CrystalGenerator:
         if config.kind != "crystal":
             raise ValueError(f"this model makes {config.kind}s: use moldiff.load, which knows both")
         self.device = choose_device(device)
-        self.network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
+        self.network: Network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
         self.config, self.path = config, path
-        self.alphabets = alphabets(config)
+        self.alphabets: Mapping[str, Alphabet] = alphabets(config)
         self.sampler = config.sampler
         self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
 
@@ -109,7 +110,7 @@ class CrystalGenerator:
 
         Arguments as for `sample`.
         """
-        size, plan = self._check(n, batch_size), self.guide(**wishes)
+        size, plan = self.check(n, batch_size), self.guide(**wishes)
         batches = self._batches(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size, plan=plan)
         pairs = [(rows, state.to("cpu")) for rows, state in batches]
         order = torch.cat([rows for rows, _ in pairs]).argsort()
@@ -132,7 +133,7 @@ class CrystalGenerator:
 
         `plan`: what `guide` made of the wishes, instead of them; its notes are for the report.
         """
-        size, chosen = self._check(n, batch_size), plan or self.guide(**wishes)
+        size, chosen = self.check(n, batch_size), plan or self.guide(**wishes)
         chosen.sizes(1, n_atoms if isinstance(n_atoms, int) else None, generator=torch.Generator())
 
         def items() -> Iterator[DrawnCrystal]:
@@ -202,7 +203,7 @@ class CrystalGenerator:
         items = self.stream(
             n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=batch_size, fill=fill, progress=show, plan=plan
         )
-        return self.collect(items, start=start, asked=n, steps=steps, seed=seed, batch_size=batch_size, plan=plan)
+        return self.collect(items, start=start, asked=n, steps=steps, seed=seed, batch_size=batch_size, guidance=plan)
 
     def complete(
         self,
@@ -253,34 +254,40 @@ class CrystalGenerator:
             n=n,
             seed=seed,
             steps=steps,
-            batch_size=self._check(n, batch_size),
+            batch_size=self.check(n, batch_size),
             plan=plan,
             progress=sys.stderr.isatty() if progress is None else progress,
         )
-        return self.collect(items, start=start, asked=n, steps=steps, seed=seed, batch_size=batch_size, plan=plan)
+        return self.collect(items, start=start, asked=n, steps=steps, seed=seed, batch_size=batch_size, guidance=plan)
+
+    def trajectory(
+        self,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        n_atoms: int | None = None,
+        **wishes: Unpack[CrystalWishes],
+    ) -> Trajectory:
+        """Sample one crystal and keep every step of it; `moldiff.view` makes a movie of what comes back.
+
+        Arguments as for `sample`; the crystal is not the first of a sample, whose noise depends on its batch. The
+        finished one is the ``structure``, None if it is not structurally valid.
+        """
+        from moldiff.generator.crystal_trajectory import trajectory
+
+        return trajectory(self, seed=seed, steps=steps, n_atoms=n_atoms, plan=self.guide(**wishes))
 
     def collect(
         self,
         items: Iterator[DrawnCrystal],
         *,
         start: float,
-        asked: int,
-        steps: int | None,
-        seed: int,
-        batch_size: int | None,
-        plan: CrystalPlan,
+        **settings: Any,
     ) -> Crystals:
-        """What `stream` yields as `Crystals`, with a report; `start` is a reading of `time.perf_counter`."""
+        """What `stream` yields as `Crystals`; `start` is of `time.perf_counter`, `settings` are those of `report`."""
         drawn = sorted(items, key=lambda item: item.number)
-        report = self.report(
-            [item.verdict for item in drawn],
-            asked=asked,
-            seconds=time.perf_counter() - start,
-            steps=steps,
-            seed=seed,
-            batch_size=batch_size,
-            guidance=plan,
-        )
+        verdicts = [item.verdict for item in drawn]
+        report = self.report(verdicts, seconds=time.perf_counter() - start, **settings)
         failed = [results.failure(item) for item in drawn if item.atoms is None]
         return Crystals([item.atoms for item in drawn if item.atoms is not None], report=report, failed=failed)
 
@@ -306,7 +313,7 @@ class CrystalGenerator:
             seconds=seconds,
             evaluations=(steps or self.sampler.steps) * (guidance.evaluations if guidance else 1),
             seed=seed,
-            batch_size=self._check(asked, batch_size),
+            batch_size=self.check(asked, batch_size),
             notes=(*notes, *(guidance.notes if guidance else ())),
             noun="crystals",
         )
@@ -368,7 +375,12 @@ class CrystalGenerator:
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
 
-    def _check(self, n: int, batch_size: int | None) -> int:
+    def check(self, n: int, batch_size: int | None) -> int:
+        """The size of a batch, after checking the numbers.
+
+        Raises:
+            ValueError: for a number or a batch size below 1.
+        """
         if not isinstance(n, int) or n < 1:
             raise ValueError(f"the number of crystals must be a whole number of at least 1, not {n!r}")
         if batch_size is not None and batch_size < 1:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from safetensors import SafetensorError, safe_open
+
 from moldiff.generator.crystals import CrystalGenerator
 from moldiff.generator.generator import Generator
 from moldiff.generator.targets import Property, properties
@@ -66,6 +68,36 @@ def shipped() -> list[Shipped]:
     return found
 
 
+def find(name: str | os.PathLike[str]) -> Path:
+    """The weights file behind a shipped model's name, a run folder or a file.
+
+    Raises:
+        ValueError: for an unknown name, which lists the shipped ones.
+    """
+    path = Path(name)
+    if str(name) in names():
+        path = PRETRAINED / str(name)
+    elif not path.exists():
+        known = ", ".join(names()) or "none"
+        raise ValueError(f"unknown model {str(name)!r}: shipped are {known}; or give a run folder")
+    return path / FILE if path.is_dir() else path
+
+
+def makes_crystals(name: str | os.PathLike[str]) -> bool:
+    """Whether a model makes crystals, by the header of its file; False for a file that cannot be read.
+
+    Raises:
+        ValueError: for an unknown name, which lists the shipped ones.
+    """
+    file = find(name)
+    try:
+        with safe_open(file, framework="pt") as stored:
+            header = json.loads((stored.metadata() or {}).get("config", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return False
+    return isinstance(header, dict) and header.get("kind") == "crystal"
+
+
 def load(
     name: str | os.PathLike[str], *, device: str = "auto", precision: str = "auto"
 ) -> Generator | CrystalGenerator:
@@ -79,13 +111,7 @@ def load(
     Raises:
         ValueError: for an unknown name, which lists the shipped ones, or an unreadable file.
     """
-    path = Path(name)
-    if str(name) in names():
-        path = PRETRAINED / str(name)
-    elif not path.exists():
-        known = ", ".join(names()) or "none"
-        raise ValueError(f"unknown model {str(name)!r}: shipped are {known}; or give a run folder")
-    file = path / FILE if path.is_dir() else path
+    file = find(name)
     network, config = weights.load(file)
     kind = CrystalGenerator if config.kind == "crystal" else Generator
     return kind(network, config, path=file, device=device, precision=precision)
