@@ -1,4 +1,4 @@
-"""From the name of a data set, or a file of molecules, to a run."""
+"""From the name of a data set, or a file of structures, to a run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from moldiff.config import DiffusionConfig, ModelConfig, TrainConfig, from_dict
 from moldiff.data.archive import Archive
 from moldiff.data.crystal_archive import CrystalArchive, is_crystal_archive
+from moldiff.data.reading import Reading
 from moldiff.networks.weights import load
 from moldiff.training.checkpoint import read_header
 from moldiff.training.describe import describe_model
@@ -22,13 +23,19 @@ PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
 def open_archive(data: str | os.PathLike[str]) -> tuple[Archive | CrystalArchive, str]:
-    """The archive behind the name of a data set, an .npz file or a file of molecules, and its name.
+    """The archive behind the name of a data set, an .npz file or a file of molecules or crystals, and its name.
 
-    A file of molecules (SDF, XYZ, extxyz, SMILES) is read with RDKit and split by SMILES, 80 : 10 : 10.
+    A file of molecules (SDF, XYZ, extxyz, SMILES) is read with RDKit and split by SMILES, 80 : 10 : 10; one of crystals
+    (CIF, extxyz, ASE databases, folders) through ASE, reduced with spglib and split by composition.
     """
+    from moldiff.data.crystal_files import holds_crystals, read_crystal_archive
     from moldiff.data.download import find_archive
 
     path = Path(data)
+    if path.suffix != ".npz" and holds_crystals(path):
+        crystals, found_crystals = read_crystal_archive(path)
+        tell_skipped(path, found_crystals)
+        return crystals, path.stem
     if path.suffix == ".npz" or not path.suffix:
         found = find_archive(data)
         name = found.stem if path.suffix else path.name
@@ -37,11 +44,16 @@ def open_archive(data: str | os.PathLike[str]) -> tuple[Archive | CrystalArchive
     from moldiff.data.files import read_archive
 
     archive, reading = read_archive(path)
+    tell_skipped(path, reading)
+    return describe(archive), path.stem
+
+
+def tell_skipped(path: Path, reading: Reading) -> None:
+    """Print which entries of a file were skipped, and why."""
     for skipped in reading.skipped[:10]:
         print(f"{path}: entry {skipped.entry} skipped: {skipped.reason}")
     if len(reading.skipped) > 10:
         print(f"{path}: {len(reading.skipped) - 10} more entries skipped")
-    return describe(archive), path.stem
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from ase.build import bulk
 
 from moldiff.cli import run
-from moldiff.config import NetworkConfig
+from moldiff.config import PRESETS, NetworkConfig
 from moldiff.data.demo_crystals import demo_crystal_archive
 from moldiff.data.files import read, write
 from moldiff.networks.weights import build, save
@@ -90,3 +90,32 @@ def test_refused(crystals: str, options: list[str], message: str, refused: Refus
 def test_molecules_take_no_options_of_crystals(weights: str, refused: Refused) -> None:
     line = refused(["sample", weights, "-o", "out.sdf", "--composition", "NaCl"])
     assert "--composition does not go with" in line and "molecules" in line
+
+
+def salts(path: str) -> None:
+    write([bulk("NaCl", "rocksalt", a=5.5 + i / 20, cubic=i % 2 == 0) for i in range(4)], "salts.extxyz")
+    write([bulk(name, "rocksalt", a=4.2 + i / 9) for i, name in enumerate(("MgO", "CaO", "LiF", "KCl"))], path)
+
+
+def test_a_file_of_crystals_becomes_an_archive_and_a_model(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PRESETS, "s", TINY)
+    salts("more.cif")
+    assert run(["data", "salts.extxyz", "-o", "salts.npz", "--no-duplicates"]) == 0
+    assert "duplicate of entry 0" in capsys.readouterr().out
+    assert run(["data", "more.cif", "-o", "more.npz"]) == 0
+    out = capsys.readouterr().out
+    assert "4 crystals read, 0 entries skipped" in out
+    assert "more.npz: 4 crystals" in out and "properties: spacegroup" in out
+    for data in ("more.cif", "more.npz"):
+        assert run(["train", data, "--steps", "2", "--batch", "2", "--out", f"runs/{data}", "--quiet"]) == 0
+    assert run(["sample", "runs/more.cif", "-n", "2", "--steps", "2", "-o", "out.cif", "--quiet"]) in (0, 1)
+
+
+def test_prepared_sets_by_name(refused: Refused, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "mp20-raw" in refused(["data", "mp20", "--no-download"])
+    assert run(["data", "demo-crystals", "-n", "20"]) == 0
+    assert "20 crystals" in capsys.readouterr().out
+    assert "no file none.cif" in refused(["data", "none.cif", "-o", "x.npz"])
+    assert "is neither a data set nor a file" in refused(["data", "mp21"])
