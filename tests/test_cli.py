@@ -18,6 +18,7 @@ from moldiff.cli import parse, run
 REPOSITORY = Path(__file__).resolve().parents[1]
 COMMANDS = {
     "sample": commands.Sample,
+    "complete": commands.Complete,
     "models": commands.Models,
     "data": commands.Data,
     "train": commands.Train,
@@ -33,7 +34,8 @@ def test_help_describes_every_command(capsys: Streams) -> None:
             run(arguments)
         assert stop.value.code == 0
         text = capsys.readouterr().out
-        assert "Exit codes: 0 done" in text
+        for line in ("0    done", "1    nothing valid", "2    bad input", "130  interrupted"):
+            assert f"    {line}" in text
         assert all(name in text for name in COMMANDS)
 
 
@@ -42,10 +44,14 @@ def test_every_command_has_help_and_an_example_that_parses(name: str, capsys: St
     with pytest.raises(SystemExit) as stop:
         run([name, "--help"])
     assert stop.value.code == 0
-    assert f"Example: moldiff {name}" in capsys.readouterr().out
-    example = re.search(r"Example: moldiff (.*)", COMMANDS[name].__doc__ or "")
-    assert example is not None
-    assert isinstance(parse(shlex.split(example.group(1))), COMMANDS[name])
+    shown = capsys.readouterr().out
+    doc = COMMANDS[name].__doc__ or ""
+    examples = re.findall(r"^        ((?:torchrun --nproc-per-node 4 -m )?moldiff .*)$", doc, flags=re.MULTILINE)
+    assert any(f"moldiff {name}" in example for example in examples)
+    for example in examples:
+        assert f"    {example}\n" in shown
+        arguments = shlex.split(example.split("moldiff ", 1)[1])
+        assert isinstance(parse(arguments), COMMANDS[arguments[0]])
     fields = [field.name for field in dataclasses.fields(COMMANDS[name])]
     assert all(f"        {field}: " in (COMMANDS[name].__doc__ or "") for field in fields)
 

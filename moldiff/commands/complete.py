@@ -18,7 +18,10 @@ from moldiff.commands.streams import without_nan, written
 class Complete:
     """Keep a part of a molecule where it is and make the rest anew: scaffolds, growing, linking.
 
-    Example: moldiff complete qm9 scaffold.sdf --keep c1ccoc1 --n-new 2 5 -n 50 -o out.sdf
+    The part is named by a pattern, by atom numbers, or by dummy atoms in the file where something new belongs:
+        moldiff complete qm9 scaffold.sdf --keep c1ccoc1 --n-new 2 5 -n 50 -o out.sdf
+        moldiff complete qm9 fragments.sdf --atoms 0 1 2 6 7 --n-new 1 3 -o linked.sdf
+        moldiff complete qm9 with-dummies.sdf -o out.sdf
 
     Kept atoms come out with the elements, charges, bonds and coordinates they came in with, and first; the property
     `kept` of each molecule lists them. Hydrogens where something new is attached are made anew. A model of crystals

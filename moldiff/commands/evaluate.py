@@ -20,9 +20,17 @@ class Evaluate:
     A structure that cannot be read, crashes or takes too long is a counted failure. The floor is the same number for
     held-out real molecules.
 
-    Crystals are told by their content: moldiff evaluate samples.cif --reference mp20
+    Molecules with bonds (SDF), without (XYZ, by the EDM protocol), and with GFN2-xTB relaxations:
+        moldiff evaluate samples.sdf --reference qm9 --json r.json --csv per.csv
+        moldiff evaluate samples.xyz
+        moldiff evaluate samples.sdf --xtb 200 --posebusters
 
-    Example: moldiff evaluate samples.sdf --reference qm9 --json r.json --csv per.csv
+    Crystals are told by their content:
+        moldiff evaluate samples.cif --reference mp20
+        moldiff evaluate predicted.cif --csp truth.cif
+
+    For scripts, the numbers alone on stdout:
+        moldiff evaluate samples.sdf --json - --quiet
 
     Attributes:
         files: .sdf, .xyz, .extxyz, .smi, also .gz, or .npz; for crystals .cif, .extxyz, POSCAR, .db, .npz or a folder;
@@ -32,7 +40,7 @@ class Evaluate:
         protocol: judge the bonds as given, or find them by EDM's distance table (edm-geom: with its rules for
             GEOM-Drugs); auto: bonds where there are any, else edm.
         hydrogens: explicit judges exactly the atoms given, implicit lets missing hydrogens be understood.
-        json: write all numbers and their definitions.
+        json: write all numbers and their definitions; - prints them instead of the table.
         csv: write one line a structure.
         xtb: relax so many valid molecules with GFN2-xTB (extra xtb).
         posebusters: run PoseBusters' tests (extra posebusters).
@@ -41,6 +49,7 @@ class Evaluate:
         jobs: worker processes.
         time_limit: seconds for one structure.
         seed: of the bootstrap and of random choices.
+        quiet: no progress bars and no table.
     """
 
     files: Annotated[Positional[tuple[str, ...]], arg(metavar="FILE [FILE ...]")]
@@ -56,6 +65,7 @@ class Evaluate:
     jobs: int = 2
     time_limit: float = 30.0
     seed: int = 0
+    quiet: Flag = False
 
     def run(self) -> int:
         """Evaluate and print the table."""
@@ -63,13 +73,14 @@ class Evaluate:
 
         if not self.files:
             raise ValueError("no file to evaluate; give one, as in: moldiff evaluate samples.sdf")
+        printed = self.json is not None and str(self.json) == "-"
         try:
             result = evaluate(
                 list(self.files),
                 reference=None if self.reference == "none" else self.reference,
                 protocol=self.protocol,
                 hydrogens=self.hydrogens,
-                json=self.json,
+                json=None if printed else self.json,
                 csv=self.csv,
                 xtb=self.xtb,
                 posebusters=self.posebusters,
@@ -78,10 +89,14 @@ class Evaluate:
                 jobs=self.jobs,
                 time_limit=self.time_limit,
                 seed=self.seed,
+                progress=False if self.quiet else None,
             )
         except ImportError as error:
             # only an extra that was asked for is looked for here
             say(f"error: {error}")
             return USER_ERROR
-        print(result)
+        if printed:
+            print(result.to_json(), end="")
+        elif not self.quiet:
+            print(result)
         return DONE

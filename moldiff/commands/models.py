@@ -11,7 +11,8 @@ from moldiff.commands.options import DONE, say
 class Models:
     """List the weights in the package: size, data, headline numbers, and the properties that `--target` takes.
 
-    Example: moldiff models
+    The first column is what every other command takes as a model:
+        moldiff models
     """
 
     def run(self) -> int:

@@ -25,12 +25,20 @@ if TYPE_CHECKING:
 class Sample:
     """Sample molecules or crystals from a model into a file, each written as soon as it is made.
 
-    Example: moldiff sample qm9 -n 1000 -o out.sdf --steps 50 --seed 0
+    Molecules, at random, of an exact formula, near a target, and of one size until a hundred are valid:
+        moldiff sample qm9 -n 1000 -o out.sdf --steps 50 --seed 0
+        moldiff sample qm9 -n 100 -o out.sdf --formula C7H10O2
+        moldiff sample qm9 -n 100 -o out.sdf --target gap=5.0 --guidance 2
+        moldiff sample qm9 -n 100 -o out.sdf --n-atoms 18 --fill
+
+    Crystals of a composition:
+        moldiff sample mp20 -n 100 -o out.cif --composition LiFePO4 --formula-units 1-2
+
+    On several GPUs, with the same result as on one:
+        torchrun --nproc-per-node 4 -m moldiff sample qm9 -n 100000 -o out.sdf
 
     At the end a table says how many are valid and connected, stable, unique and novel, with 95 % intervals. The same
     model, number, seed and batch size give the same molecules. Ctrl-C keeps everything finished so far.
-
-    Crystals: moldiff sample mp20 -n 100 -o out.cif --composition LiFePO4 --formula-units 1-2
 
     Attributes:
         model: a shipped model (see `moldiff models`), a run folder or a weights file.

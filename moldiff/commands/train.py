@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -19,17 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a model on a data set or on a file of molecules, within a budget of minutes or steps.
+    """Train a model on a data set or on a file of structures, within a budget of minutes or steps.
 
-    Example: moldiff train my.sdf --minutes 60 --size s --out runs/mine
+    From nothing, from the shipped weights, and on after an interruption:
+        moldiff train my.sdf --minutes 60 --size s --out runs/mine
+        moldiff train my.sdf --minutes 60 --init-from qm9 --out runs/tuned
+        moldiff train my.sdf --out runs/mine --resume
+
+    The folder then works as a model:
+        moldiff sample runs/mine -n 100 -o mine.sdf
+
+    On several GPUs:
+        torchrun --nproc-per-node 4 -m moldiff train qm9 --minutes 25 --size m --out runs/first
 
     With --minutes a run measures its own speed once and fits its schedule to the time. It can be killed at any moment;
     --resume goes on from the last checkpoint with the settings it was started with, so neither minutes nor steps are
-    needed again: moldiff train my.sdf --out runs/mine --resume. Several GPUs: torchrun --nproc-per-node 4 -m moldiff
-    train ... The folder --out then works as a model: moldiff sample runs/mine -o mine.sdf
+    needed again.
 
     Attributes:
-        data: qm9, demo, an .npz archive, or a file of molecules with 3D coordinates and explicit hydrogens.
+        data: qm9, mp20, another prepared set, an .npz archive, a file of molecules with 3D coordinates and explicit
+            hydrogens, or a file or folder of crystals (.cif, .extxyz, .vasp, .db).
         out: folder of the run: weights, checkpoint and log.jsonl.
         minutes: wall-clock budget, from the start of the command's training to its last step.
         steps: number of steps, instead of minutes.
@@ -45,7 +55,8 @@ class Train:
         compile: auto (on a GPU, the default), on or off.
         save_seconds: time between two checkpoints, 120 by default.
         check_every: share of the run between two checks by sampling, 0.1 by default, 0 for none.
-        quiet: no progress bar.
+        quiet: no progress bar, and no line at the end.
+        json: print a summary of the run as JSON in the last line: weights, step, passes, seconds, batch.
     """
 
     data: Annotated[Positional[str], arg(metavar="DATA")]
@@ -65,6 +76,7 @@ class Train:
     save_seconds: Number = None
     check_every: Number = None
     quiet: Flag = False
+    json: Flag = False
 
     def run(self) -> int:
         """Train, and say where the weights are."""
@@ -94,7 +106,11 @@ class Train:
         except KeyboardInterrupt:
             say(f"interrupted: go on with  moldiff train {self.data} --out {self.out} --resume")
             return INTERRUPTED
-        if os.environ.get("RANK", "0") == "0":
+        if os.environ.get("RANK", "0") != "0":
+            return DONE
+        if self.json:
+            print(json.dumps(summary(path)))
+        if not self.quiet:
             say(f"the weights are in {path}; try  moldiff sample {self.out} -n 100 -o samples.sdf")
         return DONE
 
@@ -120,3 +136,12 @@ class Train:
                     "leave that option out, or start a new run with --init-from"
                 )
         return dataclasses.replace(stored, **given)
+
+
+def summary(weights: Path) -> dict[str, object]:
+    """What a finished run is: where its weights are, its data, steps, molecule passes and seconds."""
+    from moldiff.training.checkpoint import read_header
+
+    header = read_header(weights.parent)
+    facts = {name: header[name] for name in ("step", "passes", "seconds", "batch")}
+    return {"weights": str(weights), "data": header["model"]["data"], **facts}

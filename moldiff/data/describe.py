@@ -18,12 +18,12 @@ __all__ = ["describe", "aromatic_and_descriptors"]
 _CHUNK = 500
 
 
-def describe(archive: Archive, *, jobs: int = 2, progress: bool = True) -> Archive:
+def describe(archive: Archive, *, jobs: int = 2, progress: bool | None = None) -> Archive:
     """Return a copy with the ``aromatic`` array and the columns of `moldiff.molecules.descriptors`.
 
     Aromaticity is RDKit's perception on the kekulised bonds of the archive. Columns of the same name are replaced, all
     others kept. A molecule that RDKit refuses has no aromatic bond and NaN in the new columns, and the number of those
-    is shown with the progress. ``jobs`` is the number of processes; with more than one, a script must call this under
+    is shown with the progress (on a terminal only, unless asked for). ``jobs`` is the number of processes; with more than one, a script must call this under
     ``if __name__ == "__main__"``.
     """
     from tqdm import tqdm
@@ -37,7 +37,7 @@ def describe(archive: Archive, *, jobs: int = 2, progress: bool = True) -> Archi
     aromatic: list[NDArray[np.bool_]] = []
     values: list[NDArray[np.float32]] = []
     failed = 0
-    with tqdm(total=count, desc="describe", unit="mol", disable=not progress) as bar:
+    with tqdm(total=count, desc="describe", unit="mol", disable=None if progress is None else not progress) as bar:
         for flags, rows in _run(chunks, jobs):
             aromatic.append(flags)
             values.append(rows)
