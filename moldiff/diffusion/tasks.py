@@ -80,7 +80,8 @@ def draw_part(state: State, *, hydrogen: int | None, generator: torch.Generator)
     links = (bonded & heavy[:, :, None] & heavy[:, None, :]).float()
     for step in range(1, n):
         near = (torch.einsum("bij,bj->bi", links, reached.float()) > 0) & ~reached
-        if not bool(near.any()):
+        # a pass that finds nothing changes nothing; on a GPU asking would wait for the device
+        if device.type == "cpu" and not bool(near.any()):
             break
         distance = torch.where(near, float(step), distance)
         reached = reached | near
@@ -103,7 +104,8 @@ def draw_part(state: State, *, hydrogen: int | None, generator: torch.Generator)
 def draw_tasks(count: int, shares: Mapping[str, float], *, generator: torch.Generator) -> Tensor:
     """(count,) index into the keys of `shares`, drawn with those shares."""
     edges = torch.tensor(list(shares.values()), dtype=torch.float64).cumsum(0)
-    u = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64).cpu() * edges[-1]
+    edges = edges.to(generator.device)
+    u = torch.rand(count, generator=generator, device=generator.device, dtype=torch.float64) * edges[-1]
     return torch.searchsorted(edges, u, right=True).clamp_max(len(shares) - 1)
 
 
@@ -140,8 +142,8 @@ def draw_clocks(
         return task == names.index(chosen) if chosen in names else torch.zeros(b, dtype=torch.bool, device=device)
 
     given = _given_whole(state, [(GIVEN_FIELDS[name], has(name)) for name in shares])
-    if bool(has("completion").any()):
-        rows = has("completion")
+    rows = has("completion")
+    if "completion" in names and (device.type != "cpu" or bool(rows.any())):  # a GPU is not waited for
         for field, chosen in given_atoms(state, draw_part(state, hydrogen=hydrogen, generator=generator)).items():
             given[field] = given[field] | (chosen & rows.view(-1, *[1] * (chosen.ndim - 1)))
 

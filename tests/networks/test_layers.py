@@ -48,6 +48,17 @@ def test_log_radial_tells_distances_apart_at_every_scale() -> None:
     assert torch.isfinite(radial(torch.zeros(1))).all()
 
 
+def test_log_radial_stays_among_the_normal_numbers() -> None:
+    radial = LogRadial(0.4, 20.0, 20)
+    squared = torch.logspace(-8, 6, 400)
+    values = radial(squared)
+    assert values.min() >= torch.finfo(torch.float32).tiny
+    # nothing that float32 could see beside 1 is changed
+    y = 0.5 * torch.log(squared + 1e-4)
+    plain = torch.exp(-0.5 * ((y[:, None] - radial.centres) * radial.sharpness) ** 2)
+    torch.testing.assert_close(values, plain, rtol=1e-5, atol=1e-34)
+
+
 def test_vector_norm_and_lengths_are_invariant_and_finite_at_zero() -> None:
     v = torch.randn((2, 4, 3, 6), generator=torch.Generator().manual_seed(0))
     assert torch.allclose(vector_norm(v).pow(2).sum(-2).mean(-1), torch.ones(2, 4), atol=1e-3)
