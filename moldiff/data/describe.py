@@ -23,8 +23,8 @@ def describe(archive: Archive, *, jobs: int = 2, progress: bool | None = None) -
 
     Aromaticity is RDKit's perception on the kekulised bonds of the archive. Columns of the same name are replaced, all
     others kept. A molecule that RDKit refuses has no aromatic bond and NaN in the new columns, and the number of those
-    is shown with the progress (on a terminal only, unless asked for). ``jobs`` is the number of processes; with more than one, a script must call this under
-    ``if __name__ == "__main__"``.
+    is shown with the progress (on a terminal only, unless asked for). ``jobs`` is the number of processes; with more
+    than one, a script must call this under ``if __name__ == "__main__"``.
     """
     from tqdm import tqdm
 
