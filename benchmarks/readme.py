@@ -83,6 +83,19 @@ def cost(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def training(content: dict[str, Any]) -> list[str]:
+    """Training beside the straightforward implementation."""
+    rates, settings, hardware = content["molecules_per_second"], content["settings"], content["meta"]["hardware"]
+    return [
+        "",
+        f"Training, size {settings['size']}, batches of {settings['batch']}, {settings['precision']}, eager, "
+        f"{content['threads']} threads, {hardware['cpu']}: {rates['moldiff']:.0f} molecules/s, "
+        f"{content['ratio']:.1f} times the straightforward one ({rates['straightforward']:.0f}: the system's "
+        f"allocator settings, random padded batches; {rates['allocator']:.0f} with the allocator set). "
+        f"Medians of {settings['rounds']} turns in one run (`benchmarks/training_speed.py`).",
+    ]
+
+
 def recipe(content: dict[str, Any]) -> list[str]:
     """The equal-time comparison."""
     lines = [
@@ -109,7 +122,7 @@ def tables() -> str:
     for path in (RESULTS / "molecules-qm9.md", RESULTS / "crystals-mp20.md"):
         if path.is_file():
             lines += ["", path.read_text().rstrip()] if lines else [path.read_text().rstrip()]
-    for name, write in (("speed", speed), ("cost", cost), ("recipe", recipe)):
+    for name, write in (("speed", speed), ("cost", cost), ("training_speed", training), ("recipe", recipe)):
         content = read(name)
         if content is not None:
             lines += write(content)
