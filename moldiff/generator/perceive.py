@@ -1,9 +1,12 @@
-"""Perception: bonds and formal charges from coordinates, by the vote of several samples."""
+"""Perception: bonds and formal charges from coordinates, by the vote of several samples.
+
+Structures larger than those trained on are perceived patch by patch (`moldiff.generator.patches`): as a whole, none of
+10 molecules of dft8k with 32 to 42 atoms was right, in patches 14 of 16 with 25 to 40, on the first shipped weights.
+"""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +16,7 @@ import numpy as np
 from moldiff.diffusion.tasks import given_fields
 from moldiff.generator.export import to_arrays
 from moldiff.generator.given import Model, settings, to_state, walk
+from moldiff.generator.patches import Patch, joined, patches
 from moldiff.generator.results import Failed
 from moldiff.state import centred
 
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
 
 #: Symbols are drawn near their most probable values, since one answer is wanted and no variety.
 TEMPERATURE = 0.5
+#: Sampler steps, and no symbol is hidden again: where places are given, more change nothing (on 24 molecules of dft8k
+#: with at most ten heavy atoms, 8 steps and 50 steps with re-masking both found all).
+STEPS = 10
+#: Heavy atoms more than in any molecule trained on up to which a structure is taken as a whole.
+BEYOND = 1
 
 
 def perceive(
@@ -37,17 +46,16 @@ def perceive(
     """Bonds and charges of structures; see `moldiff.generator.Generator.perceive`."""
     single, bare = read(structures)
     size = generator._check(samples, batch_size)
-    warn_of_size(generator, bare)
     found: list[Any] = []
-    known: list[tuple[int, Arrays]] = []
+    cuts: list[tuple[int, list[list[Patch]]]] = []
     for number, arrays in enumerate(bare):
         problem = refuse(arrays, generator)
         found.append(Failed(number, *problem, None) if problem else None)
         if not problem:
-            known.append((number, arrays))
-    if known:
-        repeated = [arrays for _, arrays in known for _ in range(samples)]
-        state = to_state(repeated, [len(arrays) for arrays in repeated], generator.alphabets)
+            cuts.append((number, [cut(arrays, generator, vote) for vote in range(samples)]))
+    pieces = [patch.arrays for _, votes in cuts for vote in votes for patch in vote]
+    if pieces:
+        state = to_state(pieces, [len(arrays) for arrays in pieces], generator.alphabets)
         state = state.replace(positions=centred(state.field("positions"), state.mask))
         drawn: dict[int, Any] = {}
         for rows, done in walk(
@@ -56,18 +64,38 @@ def perceive(
             given_fields(state, ("positions", "elements")),
             seed=seed,
             batch_size=size,
-            sampler=settings(generator, steps, temperature=TEMPERATURE),
+            sampler=settings(generator, steps or STEPS, temperature=TEMPERATURE, remask=0.0),
         ):
             drawn.update(zip(rows.tolist(), to_arrays(done, generator.alphabets), strict=True))
-        for place, (number, arrays) in enumerate(known):
-            votes = [drawn[place * samples + i] for i in range(samples)]
-            found[number] = elect(number, arrays, votes, charge)
+        place = 0
+        for number, votes in cuts:
+            whole = []
+            for vote in votes:
+                whole.append(joined(bare[number], vote, [drawn[place + i] for i in range(len(vote))]))
+                place += len(vote)
+            found[number] = elect(number, bare[number], whole, charge)
+            if len(votes[0]) > 1 and not isinstance(found[number], Failed):
+                found[number].SetIntProp("patches", len(votes[0]))
     if fallback:
         found = [
             by_rdkit(arrays, charge) or answer if isinstance(answer, Failed) else answer
             for answer, arrays in zip(found, bare, strict=True)
         ]
     return found[0] if single else found
+
+
+def cut(arrays: Arrays, generator: Model, vote: int) -> list[Patch]:
+    """The whole structure as one patch, or patches of the size trained on where it is larger.
+
+    Each vote cuts in another way, so that a cut at a bad place is outvoted.
+    """
+    heavy = next((int(p.high) for p in generator.config.properties if p.name == "heavy_atoms"), None)
+    largest = max(map(int, generator.config.sizes))
+    if len(arrays) <= largest and (heavy is None or int((arrays.numbers > 1).sum()) <= heavy + BEYOND):
+        n = len(arrays)
+        return [Patch(arrays, np.arange(n), np.full(n, 99))]
+    size = (heavy or largest // 3) + (0, 1, -1)[vote % 3]
+    return patches(arrays, largest=largest, heavy=max(size, 2))
 
 
 def by_rdkit(arrays: Arrays, charge: int | None) -> Any:
@@ -135,13 +163,6 @@ def refuse(arrays: Arrays, generator: Model) -> tuple[str, str] | None:
     except (ValueError, IndexError) as error:
         return "element", str(error)
     return None
-
-
-def warn_of_size(generator: Model, bare: Sequence[Arrays]) -> None:
-    """Warn of structures larger than any trained on."""
-    largest, most = max(map(int, generator.config.sizes)), max(map(len, bare), default=0)
-    if most > largest:
-        warnings.warn(f"{most} atoms are more than the {largest} of the largest molecule trained on", stacklevel=4)
 
 
 def read(structures: Any) -> tuple[bool, list[Arrays]]:

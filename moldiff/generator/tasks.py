@@ -116,7 +116,8 @@ class Tasks:
     ) -> Any:
         """Bonds and formal charges from elements and coordinates, hydrogens included.
 
-        Several samples vote: the valid and connected answer that most of them give is returned.
+        Several samples vote: the valid and connected answer that most of them give is returned. Structures larger than
+        those trained on are cut into overlapping patches, which the property ``patches`` counts.
 
         Args:
             structures: `ase.Atoms`, an XYZ file, an RDKit Mol (its bonds are ignored), a pair (atomic numbers,
@@ -126,7 +127,7 @@ class Tasks:
             fallback: let RDKit's DetermineBonds answer where no sample is valid (larger molecules than trained on,
                 mostly); the property ``source`` says whose answer it is, ``moldiff`` or ``rdkit``.
             seed: the same seed gives the same answer.
-            steps: sampler steps.
+            steps: sampler steps; 10 by default, since more change nothing where the places are given.
             batch_size: structures a batch.
 
         Returns:
