@@ -212,7 +212,9 @@ class TrainConfig:
         steps: number of steps, instead of minutes.
         size: preset of `PRESETS`.
         batch: molecules a step and rank; 0 chooses 64 on a CPU and 768 on a GPU.
-        rate: peak learning rate. `clip`: largest gradient norm. `horizon`: see `moldiff.training.ema.Average`.
+        rate: peak learning rate. `optimiser`: ``"muon"`` for the matrices of the blocks with AdamW for the rest,
+            ``"adamw"`` for all, or ``"auto"`` for the first where torch has it. `matrix_rate`: factor on the rate for
+            the matrices under Muon. `clip`: largest gradient norm. `horizon`: see `moldiff.training.ema.Average`.
         seed: decides initial weights, batches and noise.
         aromatic: bond symbols with an aromatic one, else kekulised.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
@@ -229,6 +231,8 @@ class TrainConfig:
     size: str = "s"
     batch: int = 0
     rate: float = 1e-3
+    optimiser: str = "auto"
+    matrix_rate: float = 5.0
     clip: float = 1.0
     horizon: float = 0.03
     seed: int = 0
@@ -251,6 +255,7 @@ class TrainConfig:
             ("size", self.size, tuple(PRESETS)),
             ("precision", self.precision, ("bf16", "fp32")),
             ("compile", self.compile, ("auto", "on", "off")),
+            ("optimiser", self.optimiser, ("auto", "muon", "adamw")),
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")

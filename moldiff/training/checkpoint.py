@@ -13,22 +13,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from moldiff.training.ema import Average
+from moldiff.training.optimiser import Optimiser
 
 NAME = "checkpoint.safetensors"
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+#: Moments of AdamW and of Muon; a parameter that was stepped has all of one of them.
+_MOMENTS = (("exp_avg", "exp_avg_sq", "step"), ("momentum_buffer",))
 
 
-def save(
-    folder: Path, header: dict[str, Any], *, network: nn.Module, average: Average, optimiser: torch.optim.Optimizer
-) -> None:
+def save(folder: Path, header: dict[str, Any], *, network: nn.Module, average: Average, optimiser: Optimiser) -> None:
     """Write everything a run needs to go on: weights, average, moments, and `header` (step, plan, settings)."""
     tensors: dict[str, Tensor] = {}
     for name, parameter in network.named_parameters():
         tensors[f"network/{name}"] = parameter.detach().cpu()
         tensors[f"average/{name}"] = average.values[name].cpu()
-        for moment in _MOMENTS:
-            if moment in optimiser.state[parameter]:
-                tensors[f"{moment}/{name}"] = optimiser.state[parameter][moment].detach().cpu()
+        for moment, value in optimiser.state(parameter).items():
+            tensors[f"{moment}/{name}"] = value.detach().cpu()
     temporary = folder / (NAME + ".tmp")
     save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"header": json.dumps(header)})
     with open(temporary, "rb") as stream:
@@ -54,7 +53,7 @@ def read_header(folder: Path) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def restore(folder: Path, *, network: nn.Module, average: Average, optimiser: torch.optim.Optimizer) -> None:
+def restore(folder: Path, *, network: nn.Module, average: Average, optimiser: Optimiser) -> None:
     """Put weights, average and moments of a checkpoint back.
 
     Raises:
@@ -64,8 +63,14 @@ def restore(folder: Path, *, network: nn.Module, average: Average, optimiser: to
         names = set(stored.keys())
         known = [name for name, _ in network.named_parameters()]
         expected = {f"{kind}/{n}" for n in known for kind in ("network", "average")}
-        # a parameter that was never stepped has no moments, any other has all of them
-        stepped = {f"{m}/{n}" for n in known for m in _MOMENTS if any(f"{k}/{n}" in names for k in _MOMENTS)}
+        # a parameter that was never stepped has no moments, any other has all of one optimiser
+        stepped = {
+            f"{m}/{n}"
+            for n in known
+            for moments in _MOMENTS
+            for m in moments
+            if any(f"{k}/{n}" in names for k in moments)
+        }
         missing = sorted((expected | stepped) - names)
         extra = sorted(names - expected - stepped)
         if missing or extra:
@@ -73,8 +78,10 @@ def restore(folder: Path, *, network: nn.Module, average: Average, optimiser: to
         for name, parameter in network.named_parameters():
             parameter.copy_(stored.get_tensor(f"network/{name}"))
             average.values[name].copy_(stored.get_tensor(f"average/{name}"))
-            moments = {m: stored.get_tensor(f"{m}/{name}") for m in _MOMENTS if f"{m}/{name}" in names}
-            if moments:
-                step = moments.pop("step")
-                optimiser.state[parameter] = {m: v.to(parameter.device) for m, v in moments.items()}
-                optimiser.state[parameter]["step"] = step
+            found = [m for moments in _MOMENTS for m in moments if f"{m}/{name}" in names]
+            # AdamW counts its steps on the CPU
+            state = {m: stored.get_tensor(f"{m}/{name}") for m in found}
+            if state:
+                optimiser.restore(
+                    parameter, {m: v if m == "step" else v.to(parameter.device) for m, v in state.items()}
+                )

@@ -36,6 +36,7 @@ from moldiff.training.check import check, check_crystals
 from moldiff.training.distributed import Ranks
 from moldiff.training.ema import Average
 from moldiff.training.log import forget_after
+from moldiff.training.optimiser import Optimiser
 from moldiff.training.plan import Plan
 
 #: Steps and seconds after which the speed of a run is taken as measured; the first steps warm up and do not count.
@@ -106,7 +107,13 @@ class Trainer:
         if initial is not None:
             self.network.load_state_dict(initial, strict=False)
         self.average = Average(self.network, horizon=config.horizon)
-        self.optimiser = make_optimiser(self.network, config.rate, fused=self.crystals)
+        self.optimiser = Optimiser(
+            self.network,
+            config.rate,
+            kind=config.optimiser,
+            matrix_rate=config.matrix_rate,
+            fused=self.crystals,
+        )
         self.denoiser = denoiser(self.network, self.process)
         self.step, self.passes, self.seconds = 0, 0, 0.0
         self.batch = config.batch or (768 if self.device.type == "cuda" else 64)
@@ -183,20 +190,18 @@ class Trainer:
         """One step: losses, gradients, weights, average. Returns numbers for the log (tensors not yet read)."""
         factor = self.plan.rate(self.step) if self.plan else min(1.0, (self.step + 1) / 500)
         rate = self.config.rate * factor
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
         while True:
             try:
                 parts, count = self.losses(self.step)
                 total = self.process.total(parts)
-                self.optimiser.zero_grad(set_to_none=True)
+                self.optimiser.zero_grad()
                 total.backward()
                 break
             except (torch.OutOfMemoryError, RuntimeError) as error:
                 if not out_of_memory(error) or self.batch < 2 or self.ranks.count > 1:
                     raise
                 parts, total = {}, torch.zeros(())
-                self.optimiser.zero_grad(set_to_none=True)
+                self.optimiser.zero_grad()
                 self._load(self.batch // 2)
                 tqdm.write(f"out of memory at step {self.step}: the batch is halved to {self.batch}")
         parameters = list(self.network.parameters())
@@ -207,7 +212,7 @@ class Trainer:
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad = torch.where(finite, parameter.grad, 0.0)
-        self.optimiser.step()
+        self.optimiser.step(rate)
         self.step += 1
         self.passes += count * self.ranks.count
         self.average.update(self.network.named_parameters(), self.step)
@@ -362,14 +367,6 @@ def with_columns(archive: Archive | CrystalArchive, names: Sequence[str]) -> Arc
         property_names=np.array(list(names), dtype=np.str_),
         property_units=np.array(units, dtype=np.str_),
     )
-
-
-def make_optimiser(network: nn.Module, rate: float, *, fused: bool = False) -> torch.optim.AdamW:
-    """AdamW with beta2 0.99; weight decay on matrices only. `fused` is faster and rounds a little differently."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.99), fused=fused or None)
 
 
 def allow_recompilation(count: int) -> None:

@@ -33,7 +33,7 @@ def test_round_trip(run: Trainer, trainer: Callable[..., Trainer]) -> None:
     for (name, one), (_, other) in zip(run.network.named_parameters(), again.network.named_parameters(), strict=True):
         assert torch.equal(one, other), name
         assert torch.equal(run.average.values[name], again.average.values[name]), name
-        before, after = run.optimiser.state[one], again.optimiser.state[other]
+        before, after = run.optimiser.state(one), again.optimiser.state(other)
         assert set(before) == set(after)
         for key in before:
             assert torch.equal(before[key], after[key]), (name, key)

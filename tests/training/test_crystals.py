@@ -124,7 +124,9 @@ def test_it_learns_and_samples_structures_back(archive: CrystalArchive, model: M
     torch.set_num_threads(1)
     try:
         few = archive.select([0, 1] * 16)
-        config = TrainConfig(steps=220, batch=32, rate=5e-3, device="cpu", precision="fp32", check_every=0.0)
+        config = TrainConfig(
+            steps=220, batch=32, rate=5e-3, optimiser="adamw", device="cpu", precision="fp32", check_every=0.0
+        )
         trainer = Trainer(few, model, config=config, out=tmp_path)
         trainer.fit(progress=False)
     finally:
@@ -152,3 +154,19 @@ def test_it_learns_and_samples_structures_back(archive: CrystalArchive, model: M
     for name, share in (("fractional", 0.8), ("cell", 0.8), ("elements", 0.5)):
         begin, end = (np.mean([line[name] for line in part]) for part in (lines[:2], lines[-4:]))
         assert end < share * begin, (name, begin, end)
+
+
+def test_a_resumed_run_is_bit_identical_to_one_that_was_never_stopped(
+    archive: CrystalArchive, model: ModelConfig, tmp_path: Path
+) -> None:
+    settings = {"steps": 6, "batch": 8, "device": "cpu", "precision": "fp32", "check_every": 0.0, "save_steps": 100}
+    Trainer(archive, model, config=TrainConfig(**settings), out=tmp_path / "whole").fit(progress=False)
+    halted = Trainer(archive, model, config=TrainConfig(**settings), out=tmp_path / "halted")
+    for _ in range(3):
+        halted.update()
+    halted.save()
+    resumed = Trainer(archive, model, config=TrainConfig(**settings), out=tmp_path / "halted", resume=True)
+    assert resumed.step == 3
+    resumed.fit(progress=False)
+    one, other = (load(tmp_path / name / "model.safetensors")[0].state_dict() for name in ("whole", "halted"))
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
