@@ -42,11 +42,21 @@ def refuse(options: Any, names: dict[str, Any], *, model: str) -> None:
 def sample(options: Any) -> int:
     """Sample crystals into a file, each written as soon as it is made; `options` is the `Sample` of the command."""
     from moldiff.generator import CrystalGenerator, load
+    from moldiff.generator.ranks import Ranks
 
     refuse(options, MOLECULES_ONLY, model="crystals")
-    generator = load(options.model, device=options.device)
-    if not isinstance(generator, CrystalGenerator):
-        raise ValueError(f"{options.model} makes no crystals")
+    ranks = Ranks.join()
+    try:
+        generator = load(options.model, device=ranks.device(options.device))
+        if not isinstance(generator, CrystalGenerator):
+            raise ValueError(f"{options.model} makes no crystals")
+        generator.ranks = ranks
+        return _sample(options, generator)
+    finally:
+        ranks.leave()
+
+
+def _sample(options: Any, generator: CrystalGenerator) -> int:
     plan = generator.guide(
         composition=options.composition,
         formula_units=units(options.formula_units),
@@ -64,9 +74,14 @@ def sample(options: Any) -> int:
         n_atoms=options.n_atoms,
         batch_size=options.batch_size,
         fill=options.fill,
-        progress=sys.stderr.isatty() and not options.quiet,
+        progress=sys.stderr.isatty() and not options.quiet and generator.ranks.rank == 0,
         plan=plan,
     )
+    if generator.ranks.rank:
+        # not the first process: what it draws goes there
+        for _ in items:
+            pass
+        return DONE
     return write_all(options, generator, items, plan, symmetrise=options.symmetrise, keep_invalid=options.keep_invalid)
 
 

@@ -29,6 +29,7 @@ from moldiff.generator import targets
 from moldiff.generator.crystal_plan import CrystalPlan, CrystalWishes
 from moldiff.generator.crystal_results import Crystals, DrawnCrystal
 from moldiff.generator.generator import FILL_LIMIT, FIRST_BATCH, multiplies_half
+from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Report
 from moldiff.networks.weights import alphabets
 from moldiff.state import Alphabet, State
@@ -71,6 +72,7 @@ class CrystalGenerator:
         self.config, self.path = config, path
         self.alphabets: Mapping[str, Alphabet] = alphabets(config)
         self.sampler = config.sampler
+        self.ranks = Ranks()
         self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
 
     @property
@@ -156,6 +158,7 @@ class CrystalGenerator:
                         yield item
                         if fill and made >= n:
                             return
+                    made = self.ranks.agree(made)
                     drawn, round_ = drawn + want, round_ + 1
                     if not fill or made >= n:
                         return
@@ -340,7 +343,7 @@ class CrystalGenerator:
         plan: CrystalPlan,
         bar: Any = None,
         round_: int = 0,
-    ) -> Iterator[tuple[Tensor, State]]:
+    ) -> Batches:
         """Finished batches and the numbers of their crystals; near sizes share one, in random order."""
         keep_large_blocks()
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
@@ -357,12 +360,17 @@ class CrystalGenerator:
             if bar is not None:
                 bar.update(len(step.state) / config.steps)
 
-        for index, rows in enumerate(parts):
-            noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, index))
-            blank = blank_crystals(sizes[rows].tolist(), device=self.device)
+        def draw(place: int, blank: State) -> State:
+            noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, place))
             with self._autocast():
-                done = plan.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
-            yield rows, done
+                return plan.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
+
+        yield from self.ranks.share(
+            parts,
+            blank=lambda rows: blank_crystals(sizes[rows].tolist(), device=self.device),
+            draw=draw,
+            arrived=lambda count: None if bar is None else bar.update(count),
+        )
 
     def _judge(self, batches: Iterator[tuple[Tensor, State]], *, seed: int, first: int) -> Iterator[DrawnCrystal]:
         for rows, state in batches:

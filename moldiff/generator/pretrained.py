@@ -84,14 +84,9 @@ def find(name: str | os.PathLike[str]) -> Path:
 
 
 def makes_crystals(name: str | os.PathLike[str]) -> bool:
-    """Whether a model makes crystals, by the header of its file; False for a file that cannot be read.
-
-    Raises:
-        ValueError: for an unknown name, which lists the shipped ones.
-    """
-    file = find(name)
+    """Whether a model makes crystals, by the header of its file; False for what `load` refuses."""
     try:
-        with safe_open(file, framework="pt") as stored:
+        with safe_open(find(name), framework="pt") as stored:
             header = json.loads((stored.metadata() or {}).get("config", "{}"))
     except (SafetensorError, OSError, ValueError):
         return False
