@@ -58,6 +58,7 @@ class CrystalReference:
         test_rows, test_fingerprints: places in ``test`` (k,) and structure fingerprints (k, 61), NaN where none exists.
         train_rows, train_fingerprints: of a random part of the training set, for the floor.
         notes: what the reader should know.
+        source: where the crystals come from, and their licence.
     """
 
     data: str
@@ -68,6 +69,7 @@ class CrystalReference:
     train_rows: NDArray[np.int64]
     train_fingerprints: NDArray[np.float64]
     notes: list[str] = field(default_factory=list)
+    source: str = ""
     _by_composition: dict[Composition, list[int]] | None = None
 
     @staticmethod
@@ -103,6 +105,7 @@ class CrystalReference:
         *,
         data: str,
         jobs: int = 2,
+        source: str = "",
         known: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
     ) -> Path:
         """Write the reference file of an archive; computing all fingerprints of MP-20 takes half an hour on one core.
@@ -112,6 +115,7 @@ class CrystalReference:
             archive: crystals with their split.
             data: its name.
             jobs: worker processes.
+            source: where the crystals come from, and their licence.
             known: fingerprints made before, rows of the archive (k,) and (k, 61): then only those are used, and none
                 is computed.
 
@@ -123,14 +127,18 @@ class CrystalReference:
         if known is None:
             with Workers(jobs, time_limit=120.0, progress=True) as workers:
                 reference = CrystalReference.of(archive, data=data, workers=workers, covered=len(archive))
+            reference.source = source
             return reference.save(path)
         rows, found = known
-        parts: list[Any] = []
+        parts = []
         for split in (2, 0):
             place = np.cumsum(archive.split == split) - 1
             own = archive.split[rows] == split
-            parts += [place[rows[own]], found[own].astype(np.float64)]
-        return CrystalReference(data, archive.subset("train"), archive.subset("test"), *parts).save(path)
+            parts.append((place[rows[own]], found[own].astype(np.float64)))
+        train, test = archive.subset("train"), archive.subset("test")
+        (test_rows, of_test), (train_rows, of_train) = parts
+        made = CrystalReference(data, train, test, test_rows, of_test, train_rows, of_train, source=source)
+        return made.save(path)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the reference file.
@@ -138,7 +146,7 @@ class CrystalReference:
         Raises:
             ValueError: the folder does not exist.
         """
-        stored: dict[str, NDArray[Any]] = {"data": np.array(self.data)}
+        stored: dict[str, NDArray[Any]] = {"data": np.array(self.data), "source": np.array(self.source)}
         for name, part in (("train", self.train), ("test", self.test)):
             stored |= {f"crystal_{name}_{key}": value for key, value in _pack(part).items()}
         for name, rows, found in (
@@ -160,7 +168,7 @@ class CrystalReference:
         path = Path(path)
         try:
             with np.load(path, allow_pickle=False) as npz:
-                stored = {name: npz[name] for name in npz.files if name == "data" or name.startswith("crystal_")}
+                stored = {name: npz[name] for name in npz.files}
             parts = {name: _unpack(stored, f"crystal_{name}_", SPLITS.index(name)) for name in ("train", "test")}
             rows, found = {}, {}
             for name in ("train", "test"):
@@ -182,6 +190,7 @@ class CrystalReference:
             rows["train"],
             found["train"],
             notes,
+            str(stored.get("source", "")),
         )
 
     def training_like(self, crystals: Iterable[Crystal]) -> list[tuple[str, Crystal]]:

@@ -309,6 +309,7 @@ def _compositions(crystals: Sequence[Crystal | None]) -> NDArray[np.float64]:
 def _described(reference: CrystalReference, count: int) -> dict[str, Any]:
     return {
         "name": reference.data,
+        "source": reference.source,
         "train": len(reference.train),
         "test": len(reference.test),
         "covered": len(reference.test_rows),

@@ -44,13 +44,16 @@ def unbalanced() -> Atoms:
     return Atoms("Li3F", scaled_positions=places, cell=[[4.0, 0, 0], [0.5, 4.6, 0], [0.4, 0.3, 5.3]], pbc=True)
 
 
+def archive() -> CrystalArchive:
+    """For training salt, copper and magnesia; for testing blende, brass and lithium fluoride."""
+    crystals = [SALT, COPPER, OXIDE, BLENDE, BRASS, LITHIUM]
+    return CrystalArchive.build([from_atoms(a) for a in crystals], split=[0, 0, 0, 2, 2, 2])
+
+
 @pytest.fixture(scope="module")
 def reference() -> CrystalReference:
-    """Trained on salt, copper and magnesia; tested on blende, brass and lithium fluoride."""
-    crystals = [SALT, COPPER, OXIDE, BLENDE, BRASS, LITHIUM]
-    archive = CrystalArchive.build([from_atoms(a) for a in crystals], split=[0, 0, 0, 2, 2, 2])
     with Workers(0) as workers:
-        return CrystalReference.of(archive, data="small", workers=workers, covered=6)
+        return CrystalReference.of(archive(), data="small", workers=workers, covered=6)
 
 
 def counts(result: moldiff.evaluation.Evaluation, *names: str) -> list[tuple[int, int]]:
@@ -189,6 +192,13 @@ def test_options_of_the_other_kind_are_refused() -> None:
 
 
 def test_the_reference_file_keeps_crystals_and_fingerprints(reference: CrystalReference, tmp_path: Path) -> None:
+    rows = np.array([3, 4, 5, 0])  # of the whole archive: three test crystals and one of training
+    found = np.concatenate([reference.test_fingerprints[np.argsort(reference.test_rows)], np.zeros((1, 61))])
+    built = CrystalReference.build(
+        tmp_path / "built.npz", archive(), data="small", source="made by hand", known=(rows, found)
+    )
+    second = CrystalReference.load(built)
+    assert second.source == "made by hand" and second.test_rows.tolist() == [0, 1, 2] and len(second.train_rows) == 1
     path = reference.save(tmp_path / "reference.npz")
     again = find_crystals(path, Workers(0))
     assert (len(again.train), len(again.test), again.data) == (3, 3, "small")
