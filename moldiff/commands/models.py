@@ -29,5 +29,7 @@ class Models:
             if model.properties:
                 print(f"{'':12}{'property':26}{'unit':12}{'range in training':24}labels")
             for p in model.properties:
-                print(f"{'':12}{p.name:26}{p.unit:12}{f'{p.low:.4g} to {p.high:.4g}':24}{p.level}")
+                # a dipole that is zero by symmetry is 1e-13 as calculated
+                low = 0.0 if abs(p.low) < 1e-9 else p.low
+                print(f"{'':12}{p.name:26}{p.unit:12}{f'{low:.4g} to {p.high:.4g}':24}{p.level}")
         return DONE
