@@ -75,8 +75,6 @@ def make_trainer(
     archive: Archive, *, equal: bool, network: NetworkConfig, batch: int, precision: str, out: Path
 ) -> Trainer:
     """A trainer on the CPU, with batches of one size or random ones."""
-    import dataclasses
-
     model = dataclasses.replace(describe_model(archive, data="speed"), network=network)
     config = TrainConfig(steps=1_000_000, batch=batch, device="cpu", precision=precision, compile="off")
     trainer = Trainer(archive.subset("train"), model, config=config, out=out)
@@ -86,12 +84,12 @@ def make_trainer(
     return trainer
 
 
-def train(trainer: Trainer, seconds: float) -> tuple[int, float]:
-    """Molecules and seconds of a while of training."""
-    start, before = time.perf_counter(), trainer.passes
+def train(trainer: Trainer, seconds: float) -> tuple[int, float, float]:
+    """Molecules, seconds and processor seconds (which a busy machine does not lengthen) of a while of training."""
+    start, processor, before = time.perf_counter(), time.process_time(), trainer.passes
     while time.perf_counter() - start < seconds:
         trainer.update()
-    return trainer.passes - before, time.perf_counter() - start
+    return trainer.passes - before, time.perf_counter() - start, time.process_time() - processor
 
 
 def work(args: argparse.Namespace) -> None:
@@ -111,8 +109,7 @@ def work(args: argparse.Namespace) -> None:
         )
         print("ready", flush=True)
         for line in sys.stdin:
-            molecules, seconds = train(trainer, float(line))
-            print(molecules, seconds, flush=True)
+            print(*train(trainer, float(line)), flush=True)
 
 
 class Contestant:
@@ -127,7 +124,7 @@ class Contestant:
             text=True,
             env=environment,
         )
-        self.rates: list[float] = []
+        self.rates: list[tuple[float, float]] = []
 
     def read(self) -> str:
         """Its next line."""
@@ -136,13 +133,13 @@ class Contestant:
             raise RuntimeError("a process ended early; its message is above")
         return line
 
-    def go(self, seconds: float) -> float:
-        """Molecules a second of a turn."""
+    def go(self, seconds: float) -> tuple[float, float]:
+        """Molecules a second and a processor second of a turn."""
         if self.process.stdin:
             self.process.stdin.write(f"{seconds}\n")
             self.process.stdin.flush()
-        molecules, took = map(float, self.read().split())
-        return molecules / took
+        molecules, took, processor = map(float, self.read().split())
+        return molecules / took, molecules / processor
 
     def close(self) -> None:
         """End the process."""
@@ -181,16 +178,23 @@ def main() -> None:
     finally:
         for contestant in contestants.values():
             contestant.close()
-    medians = {kind: statistics.median(contestant.rates) for kind, contestant in contestants.items()}
+    medians, processor = (
+        {kind: statistics.median(rate[which] for rate in contestant.rates) for kind, contestant in contestants.items()}
+        for which in (0, 1)
+    )
     content = {
         "meta": provenance(0),
         "settings": {name: value for name, value in vars(args).items() if name not in ("name", "work")},
         "threads": torch.get_num_threads(),
         "rates": {kind: contestant.rates for kind, contestant in contestants.items()},
         "molecules_per_second": medians,
+        "molecules_per_processor_second": processor,
         "ratio": medians["moldiff"] / medians["straightforward"],
+        "ratio_of_processor_time": processor["moldiff"] / processor["straightforward"],
     }
-    print(medians, f"ratio {content['ratio']:.2f}")
+    for name, rates in (("second", medians), ("processor second", processor)):
+        ratio = rates["moldiff"] / rates["straightforward"]
+        print(f"molecules a {name}:", {kind: round(rate, 1) for kind, rate in rates.items()}, f"ratio {ratio:.2f}")
     print(write_json(args.name, content))
 
 

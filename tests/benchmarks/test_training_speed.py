@@ -39,8 +39,8 @@ def test_both_train(archive: Archive, tmp_path: Path, equal: bool) -> None:
     trainer = training_speed.make_trainer(
         archive, equal=equal, network=TINY, batch=4, precision="fp32", out=tmp_path / "run"
     )
-    molecules, seconds = training_speed.train(trainer, 0.05)
-    assert molecules >= 4 and seconds >= 0.05
+    molecules, seconds, processor = training_speed.train(trainer, 0.05)
+    assert molecules >= 4 and seconds >= 0.05 and processor > 0
     assert all(np.isfinite(p.detach().numpy()).all() for p in trainer.network.parameters())
 
 
