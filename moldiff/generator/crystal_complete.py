@@ -17,6 +17,7 @@ from moldiff.data.batching import PERIODIC_TABLE, blank_crystals, mix, symmetric
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator.crystal_results import DrawnCrystal, atoms_of, judge
+from moldiff.generator.export import to_crystals
 from moldiff.state import State
 
 if TYPE_CHECKING:
@@ -161,9 +162,9 @@ def stream(
         with tqdm(total=n, unit="crystal", disable=not progress) as bar:
 
             def advance(step: Step) -> None:
-                bar.update(len(step.state) / config.steps)
+                bar.update(len(step.state) / (config.steps * plan.particles))
 
-            for index, rows in enumerate(sizes.argsort(stable=True).split(batch_size)):
+            for index, rows in enumerate(sizes.argsort(stable=True).split(max(1, batch_size // plan.particles))):
                 noise = torch.Generator(model.device).manual_seed(mix(seed, 6, index))
                 state, given = part(rows)
                 with model._autocast():
@@ -176,7 +177,7 @@ def stream(
                         given={name: mask.to(model.device) for name, mask in given.items()},
                         callback=advance,
                     )
-                for number, arrays in zip(rows.tolist(), model.arrays(done), strict=True):
+                for number, arrays in zip(rows.tolist(), to_crystals(done, model.alphabets), strict=True):
                     yield finished(seed_crystal, arrays, number, f"{model.name}-{seed}-{number}")
 
     return items()

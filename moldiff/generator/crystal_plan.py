@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, final
+from typing import Any, Protocol, TypedDict, final
 
 import torch
 from torch import Tensor
@@ -15,13 +15,13 @@ from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.sampler import Callback, sample
 from moldiff.generator import targets
 from moldiff.generator.compositions import Ingredients
+from moldiff.generator.crystal_results import structures
 from moldiff.generator.guided import chain
+from moldiff.generator.rewards import Rewards
 from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
 from moldiff.guidance.constraints import Constrained
+from moldiff.guidance.steering import Steering
 from moldiff.state import Alphabet, State
-
-if TYPE_CHECKING:
-    from moldiff.crystals.convert import CrystalArrays
 
 
 class CrystalModel(Protocol):
@@ -43,11 +43,11 @@ class CrystalModel(Protocol):
         """Atoms of the largest crystal trained on."""
         ...
 
-    def arrays(self, state: State) -> Iterator[CrystalArrays]:
-        """Finished crystals of a State as plain arrays."""
-        ...
-
     def _autocast(self) -> AbstractContextManager[Any]: ...
+
+
+CrystalReward = Callable[[list[Any]], Sequence[float]]
+"""``list[ase.Atoms] -> array``: one number a crystal, more is better; NaN for no judgement."""
 
 
 class CrystalWishes(TypedDict, total=False):
@@ -63,6 +63,9 @@ class CrystalWishes(TypedDict, total=False):
         target: property -> value, see `CrystalGenerator.properties`; ``"spacegroup"`` takes a number from 1 to 230.
         guidance: weight of the target; 1 is plain conditional, more follows the target closer and varies less, and
             costs two network evaluations a step. 0 ignores it.
+        reward: steer towards more of it: ``list[ase.Atoms] -> array``, one number a crystal, NaN for no judgement.
+        particles: crystals that compete for each place in the sample; each costs as much as one.
+        strength: how much a unit of the reward counts: the sample is tilted by exp(strength * reward).
     """
 
     composition: str | None
@@ -73,6 +76,9 @@ class CrystalWishes(TypedDict, total=False):
     require: str | Sequence[str] | None
     target: Mapping[str, float] | None
     guidance: float
+    reward: CrystalReward | None
+    particles: int
+    strength: float
 
 
 @final
@@ -97,6 +103,18 @@ class CrystalPlan:
         self.target = targets.check_target(config, wishes.get("target") or {})
         self.weight = float(wishes.get("guidance", 1.0))
         check_weight(self.weight)
+        reward, self.particles = wishes.get("reward"), 1
+        self.rewards: Rewards | None = None
+        self.strength = float(wishes.get("strength", 1.0))
+        if reward is not None:
+            if not callable(reward):
+                raise ValueError(f"a reward of crystals is a function of a list of ase.Atoms, not {reward!r}")
+            self.rewards = Rewards(
+                reward, config=config, alphabets=alphabets, decode=lambda state: structures(state, alphabets)
+            )
+            self.particles = wishes.get("particles", 4)
+            # refuses senseless settings now and not in the first batch
+            self._steering(self.rewards, torch.Generator())
         self.ingredients = Ingredients(
             alphabets["elements"],
             largest=max(map(int, config.sizes)),
@@ -118,12 +136,17 @@ class CrystalPlan:
             lines.append(f"target: {asked}; guidance {self.weight:g}")
         if str(self.ingredients):
             lines.append(f"constraints: {self.ingredients}")
+        if self.rewards is not None:
+            lines.append(f"{self.rewards}; {self.particles} particles, strength {self.strength:g}")
         return tuple(lines)
+
+    def _steering(self, rewards: Rewards, generator: torch.Generator) -> Steering:
+        return Steering(rewards, particles=self.particles, strength=self.strength, generator=generator)
 
     @property
     def evaluations(self) -> int:
         """Network evaluations of a crystal in one sampler step."""
-        return evaluations(self.weight) if self.target else 1
+        return self.particles * (evaluations(self.weight) if self.target else 1)
 
     def sizes(self, n: int, n_atoms: int | Sequence[int] | None, *, generator: torch.Generator) -> Tensor:
         """(n,) atom counts: the user's, or drawn as in the training set among those that meet the constraints.
@@ -155,11 +178,15 @@ class CrystalPlan:
     ) -> State:
         """Draw the crystals of one batch; arguments as for `moldiff.diffusion.sampler.sample`."""
         condition: Condition | None = None
+        steering: Steering | None = None
         callbacks: list[Callback] = []
+        masks = dict(given or {})
+        if self.rewards is not None:
+            rows = torch.arange(len(state), device=state.device).repeat_interleave(self.particles)
+            state, masks = state.index(rows), {name: mask[rows] for name, mask in masks.items()}
         if self.target:
             denoiser = classifier_free(denoiser, self.weight)
             condition = targets.condition(self.config, self.target, len(state), state.device)
-        masks = dict(given or {})
         if not masks:
             state, masks = self.ingredients.give(state, generator=generator)
         constraints = self.ingredients.constraints()
@@ -167,9 +194,13 @@ class CrystalPlan:
             constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
             denoiser = constrained
             callbacks.append(constrained.restore)
+        if self.rewards is not None:
+            # on the CPU, where the rewards are
+            steering = self._steering(self.rewards, torch.Generator().manual_seed(generator.initial_seed()))
+            callbacks.append(steering)
         if callback is not None:
             callbacks.append(callback)
-        return sample(
+        done = sample(
             denoiser,
             process,
             state=state,
@@ -179,3 +210,4 @@ class CrystalPlan:
             condition=condition,
             callback=chain(callbacks),
         )
+        return done if steering is None else done.index(steering.choose().to(done.device))

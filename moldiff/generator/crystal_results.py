@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from moldiff.generator.export import to_crystals
 from moldiff.generator.results import Failed, Report
+from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
     from moldiff.crystals.convert import CrystalArrays
@@ -90,6 +92,12 @@ def atoms_of(arrays: CrystalArrays, name: str) -> Any:
     atoms = to_atoms(CrystalArrays(arrays.numbers, arrays.fractional, np.array(cell)))
     atoms.info["name"] = name
     return atoms
+
+
+def structures(state: State, alphabets: Mapping[str, Alphabet]) -> list[Any]:
+    """The crystals of a State as `ase.Atoms`, None for one that is not structurally valid."""
+    found = list(to_crystals(state, alphabets))
+    return [atoms_of(arrays, "guess") if judge(arrays).structure_valid else None for arrays in found]
 
 
 def failure(item: DrawnCrystal) -> Failed:

@@ -11,6 +11,7 @@ from moldiff.data.batching import blank_crystals, mix
 from moldiff.data.trajectory import Trajectory
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.generator.crystal_results import atoms_of, judge
+from moldiff.generator.export import to_crystals
 from moldiff.generator.trajectory import Recorder
 
 if TYPE_CHECKING:
@@ -34,6 +35,6 @@ def trajectory(
             config=config,
             callback=recorder,
         )
-    arrays = next(generator.arrays(done))
+    arrays = next(to_crystals(done, generator.alphabets))
     good = judge(arrays).structure_valid
     return recorder.trajectory(atoms_of(arrays, f"{generator.name}-{seed}") if good else None)

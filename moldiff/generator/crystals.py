@@ -11,23 +11,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, final
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from moldiff.allocator import keep_large_blocks
 from moldiff.config import ModelConfig
-from moldiff.data.batching import PERIODIC_TABLE, blank_crystals, mix
+from moldiff.data.batching import blank_crystals, mix
 from moldiff.denoiser import Network
 from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
-from moldiff.diffusion.torus import wrap
 from moldiff.generator import crystal_results as results
 from moldiff.generator import targets
 from moldiff.generator.crystal_plan import CrystalPlan, CrystalWishes
 from moldiff.generator.crystal_results import Crystals, DrawnCrystal
+from moldiff.generator.export import to_crystals
 from moldiff.generator.generator import FILL_LIMIT, FIRST_BATCH, multiplies_half
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Report
@@ -35,7 +34,6 @@ from moldiff.networks.weights import alphabets
 from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
-    from moldiff.crystals.convert import CrystalArrays
     from moldiff.crystals.validity import Verdict
     from moldiff.data.trajectory import Trajectory
 
@@ -321,17 +319,6 @@ class CrystalGenerator:
             noun="crystals",
         )
 
-    def arrays(self, state: State) -> Iterator[CrystalArrays]:
-        """Finished crystals of a State as plain arrays, padding removed."""
-        from moldiff.crystals.convert import CrystalArrays
-
-        numbers = np.array([PERIODIC_TABLE.index(symbol) for symbol in self.alphabets["elements"].symbols])
-        mask, elements = state.mask.cpu().numpy(), state.field("elements").cpu().numpy()
-        fractional = wrap(state.field("fractional").double()).cpu().numpy()
-        cells = state.field("cell").double().cpu().numpy()
-        for row, here in enumerate(mask):
-            yield CrystalArrays(numbers[elements[row][here]], fractional[row][here], cells[row])
-
     def _batches(
         self,
         n: int,
@@ -349,7 +336,7 @@ class CrystalGenerator:
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
         process = JointProcess.for_crystals(self.config.diffusion, self.alphabets, sampler=config)
         sizes = plan.sizes(n, n_atoms, generator=torch.Generator().manual_seed(mix(seed, round_, 0)))
-        parts = list(sizes.argsort(stable=True).split(batch_size))
+        parts = list(sizes.argsort(stable=True).split(max(1, batch_size // plan.particles)))
         order = torch.randperm(len(parts), generator=torch.Generator().manual_seed(mix(seed, round_, 1)))
         parts = [parts[i] for i in order.tolist()]
         # a small first batch shows something early
@@ -358,7 +345,7 @@ class CrystalGenerator:
 
         def advance(step: Step) -> None:
             if bar is not None:
-                bar.update(len(step.state) / config.steps)
+                bar.update(len(step.state) / (config.steps * plan.particles))
 
         def draw(place: int, blank: State) -> State:
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, place))
@@ -374,7 +361,7 @@ class CrystalGenerator:
 
     def _judge(self, batches: Iterator[tuple[Tensor, State]], *, seed: int, first: int) -> Iterator[DrawnCrystal]:
         for rows, state in batches:
-            for number, arrays in zip(rows.tolist(), self.arrays(state), strict=True):
+            for number, arrays in zip(rows.tolist(), to_crystals(state, self.alphabets), strict=True):
                 verdict = results.judge(arrays)
                 name = f"{self.name}-{seed}-{first + number}"
                 atoms = results.atoms_of(arrays, name) if verdict.structure_valid else None

@@ -1,4 +1,4 @@
-"""From finished States to plain arrays of atoms and bonds, on which the chemistry works."""
+"""From finished States to plain arrays of atoms, bonds and cells, on which the chemistry works."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.data.batching import PERIODIC_TABLE
+from moldiff.diffusion.torus import wrap
 from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
+    from moldiff.crystals.convert import CrystalArrays
     from moldiff.molecules.convert import Arrays
 
 
@@ -35,3 +37,20 @@ def to_arrays(state: State, alphabets: Mapping[str, Alphabet]) -> Iterator[Array
             charges[charge[row][here]],
             bonds[row][here][:, here],
         )
+
+
+def to_crystals(state: State, alphabets: Mapping[str, Alphabet]) -> Iterator[CrystalArrays]:
+    """One `moldiff.crystals.convert.CrystalArrays` a crystal, padding removed, coordinates in [0, 1).
+
+    Args:
+        state: finished crystals (no hidden symbols).
+        alphabets: of elements.
+    """
+    from moldiff.crystals.convert import CrystalArrays
+
+    numbers = np.array([PERIODIC_TABLE.index(symbol) for symbol in alphabets["elements"].symbols])
+    mask, elements = state.mask.cpu().numpy(), state.field("elements").cpu().numpy()
+    fractional = wrap(state.field("fractional").double()).cpu().numpy()
+    cells = state.field("cell").double().cpu().numpy()
+    for row, here in enumerate(mask):
+        yield CrystalArrays(numbers[elements[row][here]], fractional[row][here], cells[row])

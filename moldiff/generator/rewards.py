@@ -37,13 +37,22 @@ class Rewards:
             deviation in training of the descriptor or gap (1 where the model was trained without it), and of strain
             5 kcal/mol of relaxation energy.
         config: of the model. alphabets: its symbols.
+        decode: what the reward is told of a State, one object a structure, None for one without a reward; the
+            molecules by default.
 
     Raises:
         ValueError: for an unknown name.
         ImportError: for a calculated reward without tblite.
     """
 
-    def __init__(self, reward: str | MolReward, *, config: ModelConfig, alphabets: Mapping[str, Alphabet]) -> None:
+    def __init__(
+        self,
+        reward: str | MolReward,
+        *,
+        config: ModelConfig,
+        alphabets: Mapping[str, Alphabet],
+        decode: Callable[[State], list[Any]] | None = None,
+    ) -> None:
         # one by one, a failure costs no second calculation of the others
         self.one_by_one = isinstance(reward, str)
         if isinstance(reward, str):
@@ -52,20 +61,16 @@ class Rewards:
             self.name, self.function = getattr(reward, "__name__", type(reward).__name__), reward
         else:
             raise ValueError(f"a reward is a function of a list of molecules or a name, not {reward!r}")
-        self.alphabets = alphabets
+        self.decode = decode or (lambda state: molecules(state, alphabets))
         self.calls = self.failures = 0
 
     def __call__(self, state: State) -> Tensor:
         """(B,) float64 rewards on the CPU; NaN where there is none."""
-        from moldiff.molecules.convert import stereo_from_3d
-        from moldiff.molecules.validity import check
-
         rewards = torch.full((len(state),), torch.nan, dtype=torch.float64)
-        verdicts = [check(arrays) for arrays in to_arrays(state, self.alphabets)]
-        rows = [i for i, v in enumerate(verdicts) if v.valid_connected and v.mol is not None]
+        structures = self.decode(state)
+        rows = [i for i, structure in enumerate(structures) if structure is not None]
         if rows:
-            values = self._judge([stereo_from_3d(verdicts[i].mol) for i in rows])
-            rewards[rows] = torch.from_numpy(values)
+            rewards[rows] = torch.from_numpy(self._judge([structures[i] for i in rows]))
         return rewards
 
     def _judge(self, mols: list[Any]) -> np.ndarray:
@@ -103,6 +108,15 @@ class Rewards:
     def __str__(self) -> str:
         text = f"reward {self.name}"
         return f"{text}, which raised for {self.failures} of {self.calls} molecules" if self.failures else text
+
+
+def molecules(state: State, alphabets: Mapping[str, Alphabet]) -> list[Any]:
+    """The molecules of a State, None for one that is not valid and connected."""
+    from moldiff.molecules.convert import stereo_from_3d
+    from moldiff.molecules.validity import check
+
+    verdicts = [check(arrays) for arrays in to_arrays(state, alphabets)]
+    return [stereo_from_3d(v.mol) if v.valid_connected and v.mol is not None else None for v in verdicts]
 
 
 def named(name: str, config: ModelConfig) -> MolReward:

@@ -129,8 +129,10 @@ def decode(step: Step) -> State:
     if step.number + 1 == step.steps:
         return state
     changes: dict[str, Tensor] = {}
-    if prediction.positions is not None:
-        changes["positions"] = prediction.positions.float()
+    for name in ("positions", "fractional", "cell"):
+        guess = getattr(prediction, name)
+        if guess is not None and getattr(state, name) is not None:
+            changes[name] = guess.float()
     for name in SYMBOL_FIELDS:
         logits, symbols = getattr(prediction, name), getattr(state, name)
         if logits is not None and symbols is not None:

@@ -16,6 +16,7 @@ import moldiff
 from moldiff.config import NetworkConfig
 from moldiff.data.demo_crystals import demo_crystal_archive
 from moldiff.generator import CrystalGenerator, Crystals
+from moldiff.generator.export import to_crystals
 from moldiff.networks import weights
 from moldiff.training.describe import describe_model
 
@@ -59,7 +60,7 @@ def test_a_sample_is_the_same_again_and_counts_everything(model: CrystalGenerato
 def test_states_and_streams_give_the_same_crystals(model: CrystalGenerator) -> None:
     state = model.draw(6, seed=1)
     drawn = sorted(model.stream(6, seed=1), key=lambda item: item.number)
-    for arrays, item in zip(model.arrays(state), drawn, strict=True):
+    for arrays, item in zip(to_crystals(state, model.alphabets), drawn, strict=True):
         assert np.array_equal(arrays.numbers, item.arrays.numbers)
         assert np.allclose(arrays.cell, item.arrays.cell)
 
@@ -175,3 +176,18 @@ def test_invalid_crystals_are_counted_with_their_reason(model: CrystalGenerator)
 def test_drawing_needs_no_chemistry(model: CrystalGenerator) -> None:
     state = model.draw(2, composition="NaCl", n_atoms=2)
     assert torch.isfinite(state.field("fractional")).all() and state.size == 2
+
+
+def test_a_reward_on_atoms_steers(model: CrystalGenerator) -> None:
+    def light(crystals: list[Atoms]) -> list[float]:
+        return [-float(atoms.numbers.mean()) for atoms in crystals]
+
+    plain = model.sample(12, steps=10, n_atoms=3)
+    steered = model.sample(12, steps=10, n_atoms=3, reward=light, particles=4, strength=1.0)
+    assert steered.report.drawn == 12 and steered.report.evaluations == 40
+    assert "reward light; 4 particles, strength 1" in steered.report.notes
+    assert np.mean(light(steered)) > np.mean(light(plain)) + 3
+    for atoms in everything(model.sample(4, composition="NaCl", reward=light, particles=2)):
+        assert list(atoms.symbols).count("Na") == list(atoms.symbols).count("Cl")
+    with pytest.raises(ValueError, match=r"function of a list of ase\.Atoms, not 'qed'"):
+        model.sample(1, reward="qed")  # type: ignore[arg-type]
