@@ -4,8 +4,8 @@
 
 Tasks: completions of held-out QM9 molecules of which three or more heavy atoms are removed; conformers of held-out QM9
 molecules; conformers of ligands (molecules/conformers.npz); bonds and charges of drug-like molecules
-(molecules/dft8k.npz); the last two within the model's alphabet, and listed by size, since most are larger than any
-molecule trained on. `--largest` leaves out larger ones.
+(molecules/dft8k.npz); the last two within the model's alphabet. Ligands are those no larger than any molecule trained
+on, unless `--largest` says otherwise; molecules of dft8k are of all sizes, and listed by size.
 
 Writes benchmarks/results/completion-<model>-<task>.json, one file a task, as soon as it is known. Conformers are
 compared by heavy-atom RMSD over all symmetries with the mirror image allowed, since both engines start from the SMILES
@@ -42,6 +42,8 @@ from moldiff.molecules.summary import rate
 TEST = 2
 #: Conformers count as found within this RMSD, angstrom.
 FOUND = 0.5
+#: RMSD that counts where no conformer was made, angstrom.
+MISSING = 99.0
 TASKS = ("completion", "conformers", "ligands", "perception")
 
 
@@ -123,8 +125,8 @@ def etkdg(mol: Any, n: int, seed: int) -> Any:
 
 
 def best(truth: Any, mol: Any, *, reflect: bool = True) -> float:
-    """Least heavy-atom RMSD of the conformers to a geometry; infinite where there is none."""
-    found = [float("inf")]
+    """Least heavy-atom RMSD of the conformers to a geometry; `MISSING` where there is none."""
+    found = [MISSING]
     for conformer in mol.GetConformers():
         found.append(symmetric_rmsd(truth, Chem.Mol(mol, confId=conformer.GetId()), reflect=reflect))
     return min(found)
@@ -289,7 +291,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=5, help="votes of perception")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--largest", type=int, help="atoms of the largest ligand and drug-like molecule taken")
+    parser.add_argument("--largest", type=int, help="atoms of the largest ligand; by default the largest trained on")
     parser.add_argument("--data", type=Path, default=data_root(), help="folder with qm9/ and molecules/")
     parser.add_argument("--archive", type=Path, help="of the held-out molecules; qm9/qm9.npz in that folder by default")
     args = parser.parse_args()
@@ -299,7 +301,9 @@ def main() -> None:
         start = time.perf_counter()
         if task in ("perception", "ligands"):
             file = {"perception": "dft8k.npz", "ligands": "conformers.npz"}[task]
-            groups = shuffled(foreign(args.data / "molecules" / file, generator, largest=args.largest), args.seed)
+            # conformers of larger molecules do not fit their bonds; perception goes by patches
+            limit = None if task == "perception" else args.largest or max(map(int, generator.config.sizes))
+            groups = shuffled(foreign(args.data / "molecules" / file, generator, largest=limit), args.seed)
             if task == "perception":
                 result = perception(generator, [group[0] for group in groups], args)
             else:
