@@ -38,6 +38,8 @@ _TEXT = {
 _BINARY = {".db": database_entries, ".traj": database_entries, ".npz": archive_entries}
 #: Beginnings of the names of files without a suffix.
 _NAMES = ("poscar", "contcar")
+#: Suffixes that mean something else, whatever the name begins with.
+_OTHERS = (".sdf", ".mol", ".smi", ".smiles", ".txt", ".csv", ".json", ".md", ".py")
 #: What a folder is searched for.
 _IN_FOLDERS = (".cif", ".mcif", ".extxyz", ".vasp", ".poscar")
 
@@ -85,6 +87,7 @@ def read_crystals(path: str | os.PathLike[str], *, max_atoms: int | None = None)
     if not files:
         raise FileNotFoundError(f"there is no file {path}; check the path")
     kept: list[Any] = []
+    stems: list[str] = []
     indices: list[int] = []
     skipped: list[Skipped] = []
     count = 0
@@ -102,8 +105,8 @@ def read_crystals(path: str | os.PathLike[str], *, max_atoms: int | None = None)
                     raise ValueError(f"too many atoms: {len(result)} are more than {max_atoms}")
                 result.set_pbc(True)
                 result.wrap()
-                result.info.setdefault("name", file.name.split(".")[0])
                 kept.append(result)
+                stems.append(file.name.split(".")[0])
                 indices.append(count)
             except ValueError as error:
                 skipped.append(Skipped(count, prefix + str(error), text[:200]))
@@ -117,6 +120,8 @@ def read_crystals(path: str | os.PathLike[str], *, max_atoms: int | None = None)
     if not kept:
         reasons = "; ".join(f"entry {index}: {reason}" for index, reason, _ in skipped[:3])
         raise ValueError(f"{path}: no readable crystal ({reasons or 'the file is empty'}); check format and suffix")
+    for atoms, stem, index in zip(kept, stems, indices, strict=True):
+        atoms.info.setdefault("name", stem if len(files) > 1 or count == 1 else f"{stem}-{index}")
     return Reading(kept, path=path, skipped=skipped, indices=indices, noun="crystals")
 
 
@@ -192,7 +197,7 @@ def _files(path: Path) -> list[Path]:
 def _format(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     suffix = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
-    if suffix not in _TEXT and suffix not in _BINARY and path.name.lower().startswith(_NAMES):
+    if suffix not in (*_TEXT, *_BINARY, *_OTHERS) and path.name.lower().startswith(_NAMES):
         return ".poscar"
     return suffix
 

@@ -54,6 +54,7 @@ class Writer:
         self.count = 0
         self.crystals, self.symmetrise = crystals, symmetrise
         self._stream: IO[str] | None = None
+        self._names: set[str] = set()
         self._new = not self.path.exists()
         self._suffix = self.path.suffix.lower()
         self._folder = crystals and (self.path.is_dir() or (self._suffix == "" and self._new))
@@ -105,6 +106,9 @@ class Writer:
         if self._suffix == ".vasp" and self.count and not self._folder:
             raise ValueError(f"{self.path} holds one crystal already: write the others to a .cif, .extxyz or folder")
         name = block_name(structure, self.count)
+        if name in self._names:
+            name = f"{name}-{self.count}"
+        self._names.add(name)
         if self.symmetrise:
             structure = symmetric(structure)
         if not self._folder and self._suffix != ".cif":

@@ -148,8 +148,12 @@ class CrystalPlan:
         """Network evaluations of a crystal in one sampler step."""
         return self.particles * (evaluations(self.weight) if self.target else 1)
 
-    def sizes(self, n: int, n_atoms: int | Sequence[int] | None, *, generator: torch.Generator) -> Tensor:
+    def sizes(
+        self, n: int, n_atoms: int | Sequence[int] | None, *, generator: torch.Generator, again: bool = False
+    ) -> Tensor:
         """(n,) atom counts: the user's, or drawn as in the training set among those that meet the constraints.
+
+        `again`: these are more crystals than the user said atom counts for, to fill up; theirs come round again.
 
         Raises:
             ValueError: for counts against the constraints, or not n of them.
@@ -161,9 +165,9 @@ class CrystalPlan:
             return known[torch.multinomial(weights, n, replacement=True, generator=generator)]
         if isinstance(n_atoms, int):
             return torch.full((n,), n_atoms)
-        if len(n_atoms) != n:
+        if len(n_atoms) != n and not again:
             raise ValueError(f"n_atoms must be a number, or {n} of them, not {len(n_atoms)}")
-        return torch.tensor(list(n_atoms))
+        return torch.tensor([n_atoms[i % len(n_atoms)] for i in range(n)])
 
     def draw(
         self,

@@ -134,7 +134,9 @@ class CrystalGenerator:
         `plan`: what `guide` made of the wishes, instead of them; its notes are for the report.
         """
         size, chosen = self.check(n, batch_size), plan or self.guide(**wishes)
-        chosen.sizes(1, n_atoms if isinstance(n_atoms, int) else None, generator=torch.Generator())
+        chosen.sizes(
+            n, n_atoms, generator=torch.Generator()
+        )
 
         def items() -> Iterator[DrawnCrystal]:
             made, drawn, round_ = 0, 0, 0
@@ -335,7 +337,8 @@ class CrystalGenerator:
         keep_large_blocks()
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
         process = JointProcess.for_crystals(self.config.diffusion, self.alphabets, sampler=config)
-        sizes = plan.sizes(n, n_atoms, generator=torch.Generator().manual_seed(mix(seed, round_, 0)))
+        source = torch.Generator().manual_seed(mix(seed, round_, 0))
+        sizes = plan.sizes(n, n_atoms, generator=source, again=round_ > 0)
         parts = list(sizes.argsort(stable=True).split(max(1, batch_size // plan.particles)))
         order = torch.randperm(len(parts), generator=torch.Generator().manual_seed(mix(seed, round_, 1)))
         parts = [parts[i] for i in order.tolist()]

@@ -70,6 +70,12 @@ def test_every_format_gives_the_crystal_back(tmp_path: Path, name: str) -> None:
     assert "1 crystals read, 0 entries skipped" in reading.report()
 
 
+def test_names_that_look_like_a_poscar(tmp_path: Path) -> None:
+    ase_write(tmp_path / "POSCAR_relaxed.1", SALT, format="vasp")
+    assert same(moldiff.read(tmp_path / "POSCAR_relaxed.1")[0], SALT)
+    assert not holds_crystals(tmp_path / "poscar.sdf")
+
+
 def test_molecules_stay_molecules(tmp_path: Path) -> None:
     ase_write(tmp_path / "water.extxyz", molecule("H2O"))
     ase_write(tmp_path / "water.xyz", molecule("H2O"))
@@ -178,7 +184,7 @@ def test_archive_of_a_file(tmp_path: Path) -> None:
     assert archive.spacegroup_number.tolist() == [225] * 4
     assert archive.property_names.tolist() == ["band_gap", "spacegroup"]
     assert np.isnan(archive.column("band_gap")[3])
-    assert archive.material_id.tolist() == ["salt-0", "salt-1", "salt-2", "a"]
+    assert archive.material_id.tolist() == ["salt-0", "salt-1", "salt-2", "a-3"]
     # one composition never lies on both sides of a split
     assert len(set(archive.split[:3])) == 1 and archive.split[3] != archive.split[0]
     assert len(reading) == 4

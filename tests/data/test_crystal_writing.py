@@ -53,6 +53,14 @@ def test_a_folder_gets_one_file_each(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0-NaCl.cif", "1-Zn2O2.cif"]
 
 
+def test_equal_names_stay_apart(tmp_path: Path) -> None:
+    twins = [SALT.copy(), ZINC.copy()]
+    for atoms in twins:
+        atoms.info["name"] = "same"
+    write(twins, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["same-1.cif", "same.cif"]
+
+
 def test_coordinates_stay_below_one(tmp_path: Path) -> None:
     atoms = Atoms("NaCl", scaled_positions=[[-1e-17, 0, 0], [0.5, 0.9999999999, 0.5]], cell=[4, 4, 4], pbc=True)
     write([atoms], tmp_path / "out.cif")

@@ -173,6 +173,14 @@ def test_invalid_crystals_are_counted_with_their_reason(model: CrystalGenerator)
     assert sample.failed[0].reason == "overlap" and "angstrom apart" in sample.failed[0].message
 
 
+def test_fill_goes_on_until_enough_are_valid(model: CrystalGenerator) -> None:
+    sizes = [2, 4, 5, 6] * 3
+    sample = model.sample(12, n_atoms=sizes, fill=True, steps=1)
+    assert len(sample) == 12 <= sample.report.drawn
+    with pytest.raises(ValueError, match="or 12 of them, not 3"):
+        model.sample(12, n_atoms=[2, 3, 4])
+
+
 def test_drawing_needs_no_chemistry(model: CrystalGenerator) -> None:
     state = model.draw(2, composition="NaCl", n_atoms=2)
     assert torch.isfinite(state.field("fractional")).all() and state.size == 2
