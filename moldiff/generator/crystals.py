@@ -134,9 +134,8 @@ class CrystalGenerator:
         `plan`: what `guide` made of the wishes, instead of them; its notes are for the report.
         """
         size, chosen = self.check(n, batch_size), plan or self.guide(**wishes)
-        chosen.sizes(
-            n, n_atoms, generator=torch.Generator()
-        )
+        # refuses what cannot be met now and not at the first batch
+        chosen.sizes(n, n_atoms, generator=torch.Generator())
 
         def items() -> Iterator[DrawnCrystal]:
             made, drawn, round_ = 0, 0, 0
