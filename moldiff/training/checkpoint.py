@@ -79,9 +79,6 @@ def restore(folder: Path, *, network: nn.Module, average: Average, optimiser: Op
             parameter.copy_(stored.get_tensor(f"network/{name}"))
             average.values[name].copy_(stored.get_tensor(f"average/{name}"))
             found = [m for moments in _MOMENTS for m in moments if f"{m}/{name}" in names]
-            # AdamW counts its steps on the CPU
             state = {m: stored.get_tensor(f"{m}/{name}") for m in found}
             if state:
-                optimiser.restore(
-                    parameter, {m: v if m == "step" else v.to(parameter.device) for m, v in state.items()}
-                )
+                optimiser.restore(parameter, state)

@@ -75,8 +75,12 @@ class Optimiser:
                 return dict(part.state[parameter])
         return {}
 
-    def restore(self, parameter: Tensor, state: dict[str, Any]) -> None:
-        """Put the moments of a parameter back."""
+    def restore(self, parameter: Tensor, state: dict[str, Tensor]) -> None:
+        """Put the moments of a parameter back, on its device; AdamW counts steps on the CPU unless it is fused."""
         for part, _ in self.parts:
-            if any(parameter is p for group in part.param_groups for p in group["params"]):
-                part.state[parameter] = state
+            for group in part.param_groups:
+                if any(parameter is p for p in group["params"]):
+                    away = [] if group.get("fused") else ["step"]
+                    part.state[parameter] = {
+                        name: value if name in away else value.to(parameter.device) for name, value in state.items()
+                    }
