@@ -16,6 +16,7 @@ from typing import Any
 import moldiff
 from moldiff.data.crystal_archive import CrystalArchive
 from moldiff.data.reference import Reference
+from moldiff.data.sizes import SizeTable
 from moldiff.evaluation.crystal_reference import CrystalReference
 from moldiff.training.run import open_archive
 
@@ -134,6 +135,9 @@ def main() -> None:
             CrystalReference.build(folder / "reference.npz", archive, data=args.name, source=SOURCE)
         else:
             Reference.build(folder / "reference.npz", archive, data=args.name)
+    if SizeTable.load(folder / "reference.npz") is None:
+        # how many atoms go with a property, for sampling towards targets
+        SizeTable.of(archive).add_to(folder / "reference.npz")
     generator = moldiff.load(folder)
     config = generator.config
     metrics: dict[str, Any] = {}

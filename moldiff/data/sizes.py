@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moldiff.data.archive import Archive
+from moldiff.data.crystal_archive import CrystalArchive
 
 __all__ = ["SizeTable"]
 
@@ -46,7 +47,7 @@ class SizeTable:
     histograms: NDArray[np.int64]
 
     @staticmethod
-    def of(archive: Archive) -> SizeTable:
+    def of(archive: Archive | CrystalArchive) -> SizeTable:
         """The table of the train split of an archive; values that are not finite are left out."""
         rows = archive.split == 0
         sizes = np.asarray(archive.n_atoms)[rows].astype(np.int64)

@@ -177,7 +177,7 @@ class Ingredients:
                 raise ValueError(f"{n} atoms cannot hold the {sum(self.require.values())} elements required")
         return n_atoms
 
-    def weights(self, sizes: Mapping[str, int]) -> Tensor:
+    def weights(self, sizes: Mapping[str, float]) -> Tensor:
         """(S,) weight of each atom count of a histogram, zero where the constraints cannot be met."""
         least = max(1, sum(self.require.values()))
         fitting = self.counts() if self.composition is not None else range(least, self.largest + 1)

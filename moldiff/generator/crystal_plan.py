@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, TypedDict, final
 
 import torch
@@ -88,13 +89,21 @@ class CrystalPlan:
     Args:
         config: of the model.
         alphabets: its symbols.
+        reference: file beside the weights with the `moldiff.data.sizes.SizeTable`, if there is one.
         wishes: see `CrystalWishes`.
 
     Raises:
         ValueError: for wishes that are unknown or cannot be met.
     """
 
-    def __init__(self, config: ModelConfig, alphabets: Mapping[str, Alphabet], *, wishes: CrystalWishes) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        alphabets: Mapping[str, Alphabet],
+        *,
+        reference: Path | None = None,
+        wishes: CrystalWishes,
+    ) -> None:
         known = CrystalWishes.__annotations__
         unknown = [name for name in wishes if name not in known]
         if unknown:
@@ -126,6 +135,11 @@ class CrystalPlan:
             require=wishes.get("require"),
         )
 
+        likely = targets.size_weights(config, self.target, reference)
+        self.histogram: dict[str, float] = dict(config.sizes)
+        if likely is not None:
+            self.histogram = dict(zip(config.sizes, likely.tolist(), strict=True))
+
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the report."""
@@ -151,7 +165,8 @@ class CrystalPlan:
     def sizes(
         self, n: int, n_atoms: int | Sequence[int] | None, *, generator: torch.Generator, again: bool = False
     ) -> Tensor:
-        """(n,) atom counts: the user's, or drawn as in the training set among those that meet the constraints.
+        """(n,) atom counts: the user's, or drawn as in the training set among those that meet the constraints,
+        and as they go with the target where that is known.
 
         `again`: these are more crystals than the user said atom counts for, to fill up; theirs come round again.
 
@@ -160,8 +175,8 @@ class CrystalPlan:
         """
         n_atoms = self.ingredients.sizes(n_atoms)
         if n_atoms is None:
-            known = torch.tensor([int(size) for size in self.config.sizes])
-            weights = self.ingredients.weights(self.config.sizes)
+            known = torch.tensor([int(size) for size in self.histogram])
+            weights = self.ingredients.weights(self.histogram)
             return known[torch.multinomial(weights, n, replacement=True, generator=generator)]
         if isinstance(n_atoms, int):
             return torch.full((n,), n_atoms)

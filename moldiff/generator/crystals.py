@@ -94,7 +94,8 @@ class CrystalGenerator:
 
     def guide(self, **wishes: Unpack[CrystalWishes]) -> CrystalPlan:
         """What a sample is steered towards, checked; `sample`, `stream` and `draw` do it themselves."""
-        return CrystalPlan(self.config, self.alphabets, wishes=wishes)
+        reference = None if self.path is None else self.path.parent / "reference.npz"
+        return CrystalPlan(self.config, self.alphabets, reference=reference, wishes=wishes)
 
     def draw(
         self,

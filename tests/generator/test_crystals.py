@@ -88,6 +88,20 @@ def test_targets(model: CrystalGenerator) -> None:
             model.sample(1, target={"spacegroup": value})
 
 
+def test_atom_counts_go_with_the_target(model: CrystalGenerator) -> None:
+    from moldiff.data.sizes import SizeTable
+
+    assert model.path is not None
+    reference = model.path.parent / "reference.npz"
+    np.savez(reference, data=np.array("demo"))
+    SizeTable.of(demo_crystal_archive()).add_to(reference)
+    try:
+        sizes = [len(atoms) for atoms in everything(model.sample(40, steps=1, target={"spacegroup": 136}))]
+        assert sizes.count(6) > 20  # rutile; one in twenty without a target
+    finally:
+        reference.unlink()
+
+
 def test_a_seed_keeps_its_sites_and_its_cell(model: CrystalGenerator) -> None:
     done = model.complete(SALT, n=6, n_new=(1, 2), seed=1)
     assert done.report.drawn == 6
