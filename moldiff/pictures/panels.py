@@ -13,7 +13,7 @@ from moldiff.pictures.render import render
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-INK = (40, 40, 40)
+INK, GREY = (40, 40, 40), (110, 110, 110)
 FACE = 0.25
 """Angstrom from a face of the cell within which an atom is drawn on the opposite face too."""
 NON_METALS = (1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 33, 34, 35, 36, 52, 53, 54)
@@ -30,7 +30,7 @@ def atoms_panel(atoms: Any, width: int, height: int) -> Image:
     """
     from PIL import Image
 
-    text = min(round(0.40 * width), 132) if width >= 180 else 0
+    text = min(round(0.42 * width), 126) if width >= 180 else 0
     numbers, positions, cell = drawn_atoms(atoms)
     thick = 1.0 if cell is None else 0.6
     bonds = near(numbers, positions)
@@ -89,33 +89,38 @@ def font_of(size: int) -> Any:
 
 
 def _legend(panel: Image, atoms: Any, *, left: int) -> None:
-    """Elements with their colours, then the cell; as many lines as there is room for."""
+    """Elements with their colours, in two columns where they are many, then the cell; what has no room ends in dots."""
     from ase.data import chemical_symbols
     from ase.data.colors import jmol_colors
     from PIL import ImageDraw
 
-    draw, font = ImageDraw.Draw(panel), font_of(10)
+    draw, font = ImageDraw.Draw(panel), font_of(10 if panel.width >= 280 else 9)
     numbers = atoms.get_atomic_numbers()
+    crystal = abs(np.linalg.det(atoms.cell.array)) > 1e-6
     top, line = 8, 16
-    for number in sorted(set(numbers.tolist())):
-        if top + line > panel.height:
-            return
+    rows = max(1, (panel.height - top - (3 * line + 4 if crystal else 0)) // line)
+    kinds = sorted(set(numbers.tolist()))
+    wide = (panel.width - left) // 2
+    columns = 1 if len(kinds) <= rows else 2
+    for place, number in enumerate(kinds[: columns * rows]):
+        x, y = left + wide * (place // rows), top + line * (place % rows)
+        if place == columns * rows - 1 and len(kinds) > columns * rows:
+            draw.text((x, y + 6), "...", font=font, fill=INK, anchor="lm")
+            break
         colour = tuple(int(255 * (0.12 + 0.88 * c**1.1)) for c in jmol_colors[number])
         if number == 6:
             colour = (97, 97, 97)
-        draw.ellipse((left, top + 1, left + 10, top + 11), fill=colour, outline=(120, 120, 120))
-        draw.text((left + 16, top + 6), chemical_symbols[number], font=font, fill=INK, anchor="lm")
-        count = str(int((numbers == number).sum()))
-        draw.text((left + 38, top + 6), f"x {count}", font=font, fill=(120, 120, 120), anchor="lm")
-        top += line
-    if abs(np.linalg.det(atoms.cell.array)) < 1e-6:
+        draw.ellipse((x, y + 1, x + 10, y + 11), fill=colour, outline=(120, 120, 120))
+        draw.text((x + 14, y + 6), chemical_symbols[number], font=font, fill=INK, anchor="lm")
+        count = int((numbers == number).sum())
+        draw.text((x + 31, y + 6), f"x {count}" if columns == 1 else f"{count}", font=font, fill=GREY, anchor="lm")
+    if not crystal:
         return
     a, b, c, alpha, beta, gamma = atoms.cell.cellpar()
-    lines = [f"{a:.2f} {b:.2f} {c:.2f} Å"]
+    decimals = 2 if max(a, b, c) < 10 else 1
+    lines = [" ".join(f"{length:.{decimals}f}" for length in (a, b, c)) + " Å"]
     lines += [f"{alpha:.0f}° {beta:.0f}° {gamma:.0f}°", f"{atoms.get_volume() / len(atoms):.1f} Å³/atom"]
-    top += 4
+    y = top + line * min(rows, len(kinds)) + 4
     for text in lines:
-        if top + line > panel.height:
-            return
-        draw.text((left, top + 6), text, font=font, fill=(90, 90, 90), anchor="lm")
-        top += line
+        draw.text((left, y + 6), text, font=font, fill=GREY, anchor="lm")
+        y += line
