@@ -29,6 +29,7 @@ from moldiff.data.crystal_archive import CrystalArchive, is_crystal_archive
 from moldiff.data.download import CRYSTAL_FILES, cache_folder, find_archive
 from moldiff.data.flat import write_npz
 from moldiff.data.reference import pack, pack_numbers, unpack, unpack_numbers
+from moldiff.data.sizes import SizeTable
 from moldiff.evaluation.workers import Workers
 
 __all__ = ["CrystalReference", "find_crystals", "fingerprints", "is_crystal_reference", "is_shipped", "of_crystals"]
@@ -128,7 +129,7 @@ class CrystalReference:
             with Workers(jobs, time_limit=120.0, progress=True) as workers:
                 reference = CrystalReference.of(archive, data=data, workers=workers, covered=len(archive))
             reference.source = source
-            return reference.save(path)
+            return _with_sizes(reference.save(path), archive)
         rows, found = known
         parts = []
         for split in (2, 0):
@@ -138,7 +139,7 @@ class CrystalReference:
         train, test = archive.subset("train"), archive.subset("test")
         (test_rows, of_test), (train_rows, of_train) = parts
         made = CrystalReference(data, train, test, test_rows, of_test, train_rows, of_train, source=source)
-        return made.save(path)
+        return _with_sizes(made.save(path), archive)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the reference file.
@@ -305,6 +306,13 @@ def _of_file(path: Path, workers: Workers) -> CrystalReference:
     if reading.skipped:
         found.notes.append(f"{len(reading.skipped)} of its entries could not be used")
     return found
+
+
+def _with_sizes(path: Path, archive: CrystalArchive) -> Path:
+    """The file with the table of atom counts by property, which sampling towards targets reads."""
+    if len(archive.property_names):
+        SizeTable.of(archive).add_to(path)
+    return path
 
 
 def _crystal(archive: CrystalArchive, row: int) -> Crystal:
