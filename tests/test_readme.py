@@ -35,6 +35,7 @@ SHORTER = (
     (r"^view out\.sdf --steps 20", "view out.sdf"),
     (r"--fill", ""),
     (r"^(evaluate .*)", r"\1 --jobs 1"),
+    (r"^(evaluate .*--json - .*)", r"\1 --reference none"),
 )
 
 
