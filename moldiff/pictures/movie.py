@@ -62,10 +62,14 @@ class Movie:
 
     def gif(self) -> bytes:
         """The movie as an animated GIF that stands still at the end and starts again."""
+        from PIL import Image
         from PIL.Image import Dither
 
         # one palette for all frames, from the last one, which has all the colours
-        palette = self.frames[-1].quantize(128)
+        colours = np.array(self.frames[-1].quantize(128).getpalette()).reshape(-1, 3)
+        colours[colours.min(1) > 248] = 255  # white stays white
+        palette = Image.new("P", (1, 1))
+        palette.putpalette(colours.flatten().tolist())
         frames = [frame.quantize(palette=palette, dither=Dither.NONE) for frame in self.frames]
         stream = io.BytesIO()
         times = [round(1000 * self.seconds)] * (len(frames) - 1) + [round(1000 * self.seconds * HOLD)]

@@ -37,6 +37,7 @@ def test_all_files(water: Trajectory, tmp_path: Path) -> None:
     with Image.open(tmp_path / "m.gif") as saved:
         assert saved.n_frames == 8  # type: ignore[attr-defined]
         assert saved.size == film.frames[0].size == (520, 250)
+        assert saved.convert("RGB").getpixel((1, 1)) == (255, 255, 255)
     film.save(tmp_path / "m.html")
     page = (tmp_path / "m.html").read_text(encoding="utf-8")
     assert page.count("iVBORw0KGgo") == 8
