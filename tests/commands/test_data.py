@@ -68,8 +68,8 @@ def test_a_foreign_qm9_archive_is_described(archive: Archive, out: str | None, c
     ("arguments", "message"),
     [
         (["ten.sdf"], "say where to write the archive: moldiff data ten.sdf -o NAME.npz"),
-        (["none.sdf", "-o", "x.npz"], "'none.sdf' is neither qm9 nor demo nor a file"),
-        (["qm10"], "'qm10' is neither qm9 nor demo nor a file"),
+        (["none.sdf", "-o", "x.npz"], "'none.sdf' is neither a data set nor a file"),
+        (["qm10"], "'qm10' is neither a data set nor a file"),
         (["ten.sdf", "-o", "x.zip"], "its name must end in .npz"),
         (["ten.sdf", "-o", "nowhere/x.npz"], "there is no folder nowhere"),
         (["demo", "-n", "0"], "n=0 molecules cannot be made"),
