@@ -135,7 +135,7 @@ def test_other_data_keep_the_symbols_and_properties_of_the_weights(weights: Path
 
 def test_an_element_the_weights_do_not_know_is_named(archive: Archive, weights: Path, tmp_path: Path) -> None:
     sulphur = dataclasses.replace(archive, numbers=np.where(archive.numbers == 8, 16, archive.numbers))
-    with pytest.raises(ValueError, match="does not know the elements S of the data; leave those molecules out"):
+    with pytest.raises(ValueError, match="does not know the elements S of the data; leave those structures out"):
         train(sulphur, tmp_path / "run", config=config(), init_from=weights)
 
 
