@@ -194,7 +194,7 @@ def test_empty_archives_and_batches_are_refused() -> None:
     alphabets = {"elements": Alphabet(("C",)), "charges": Alphabet(("0",)), "bonds": Alphabet(BOND_SYMBOLS)}
     with pytest.raises(ValueError, match="the training split is empty"):
         Batches(build([]), alphabets, batch=4)
-    with pytest.raises(ValueError, match="at least one molecule, not 0"):
+    with pytest.raises(ValueError, match="at least one structure, not 0"):
         Batches(many(3), alphabets, batch=0)
 
 
