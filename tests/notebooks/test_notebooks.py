@@ -13,8 +13,8 @@ from nbclient import NotebookClient
 from moldiff.generator.pretrained import names
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
-SECONDS = 300
-"""Time for one cell; the whole of a notebook takes 10 to 20 seconds on two idle cores."""
+SECONDS = 900
+"""Time for one cell; a whole notebook takes 10 to 30 seconds on two idle cores."""
 
 
 def sources(notebook: nbformat.NotebookNode) -> str:
