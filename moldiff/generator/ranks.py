@@ -6,6 +6,7 @@ structures, which go to process 0 in order, as tensors over gloo.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Generator, Sequence
 from datetime import timedelta
@@ -44,13 +45,14 @@ class Ranks:
         )
         if ranks.count > 1 and not dist.is_initialized():
             dist.init_process_group("gloo", timeout=PATIENCE)
+            # at the end of the process, since a second group after a first one could meet its addresses
+            atexit.register(dist.destroy_process_group)
         return ranks
 
     def leave(self) -> None:
-        """Wait until everything sent has arrived, and leave the others."""
+        """Wait until everything sent has arrived."""
         if self.count > 1:
             self._wait()
-            dist.destroy_process_group()
 
     def device(self, name: str) -> str:
         """Name of this process's device: with several processes on a machine each has its own GPU."""
