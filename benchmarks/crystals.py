@@ -31,6 +31,7 @@ from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
 from moldiff.evaluation import evaluate
 from moldiff.evaluation.definitions import definition
+from moldiff.generator.export import to_crystals
 
 KINDS = {
     "csp": ("match_rate", "match_rate_valid", "match_rmse", "match_rmse_all", "metre", "same_composition"),
@@ -82,7 +83,7 @@ def predict(
                 config=config,
                 given={"elements": state.entries("elements")},
             )
-        made |= dict(zip(rows.tolist(), generator.arrays(done), strict=True))
+        made |= dict(zip(rows.tolist(), to_crystals(done, generator.alphabets), strict=True))
         print(f"\r{len(made)} of {len(compositions)} predicted", end="", flush=True)
     print()
     return [made[row] for row in range(len(compositions))]
