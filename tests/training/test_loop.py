@@ -285,7 +285,7 @@ def test_resuming_with_other_molecules_is_refused(
 ) -> None:
     trainer().fit(progress=False)
     other = loop.dataclasses.replace(model, data="other", sizes={"5": 7})
-    with pytest.raises(ValueError, match=r"trained on other molecules .*not these 7 of other.*--init-from"):
+    with pytest.raises(ValueError, match=r"trained on other data .*not these 7 of other.*--init-from"):
         trainer(resume=True, model=other)
 
 
