@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, final
@@ -26,8 +25,9 @@ from moldiff.generator import crystal_results as results
 from moldiff.generator import targets
 from moldiff.generator.crystal_plan import CrystalPlan, CrystalWishes
 from moldiff.generator.crystal_results import Crystals, DrawnCrystal
+from moldiff.generator.drawing import check_counts, draw_until, in_order, split_sizes
 from moldiff.generator.export import to_crystals
-from moldiff.generator.generator import FILL_LIMIT, FIRST_BATCH, multiplies_half
+from moldiff.generator.generator import multiplies_half
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Report
 from moldiff.networks.weights import alphabets
@@ -113,9 +113,7 @@ class CrystalGenerator:
         """
         size, plan = self.check(n, batch_size), self.guide(**wishes)
         batches = self._batches(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size, plan=plan)
-        pairs = [(rows, state.to("cpu")) for rows, state in batches]
-        order = torch.cat([rows for rows, _ in pairs]).argsort()
-        return State.concatenate([state for _, state in pairs]).index(order)
+        return in_order(batches)
 
     def stream(
         self,
@@ -138,36 +136,29 @@ class CrystalGenerator:
         # refuses what cannot be met now and not at the first batch
         chosen.sizes(n, n_atoms, generator=torch.Generator())
 
-        def items() -> Iterator[DrawnCrystal]:
-            made, drawn, round_ = 0, 0, 0
-            with tqdm(total=n, unit="crystal", disable=not progress, bar_format=BAR) as bar:
-                while True:
-                    want = n if round_ == 0 else max(8, min(n, round(1.2 * (n - made) * drawn / max(made, 1))))
-                    batches = self._batches(
-                        want,
-                        seed=seed,
-                        steps=steps,
-                        n_atoms=n_atoms,
-                        batch_size=size,
-                        plan=chosen,
-                        bar=bar,
-                        round_=round_,
-                    )
-                    for item in self._judge(batches, seed=seed, first=drawn):
-                        made += item.atoms is not None
-                        yield item
-                        if fill and made >= n:
-                            return
-                    made = self.ranks.agree(made)
-                    drawn, round_ = drawn + want, round_ + 1
-                    if not fill or made >= n:
-                        return
-                    if drawn >= FILL_LIMIT * n:
-                        warnings.warn(f"only {made} of {n} valid after drawing {drawn}: giving up", stacklevel=2)
-                        return
-                    bar.total = drawn + n - made
+        bar = tqdm(total=n, unit="crystal", disable=not progress, bar_format=BAR)
 
-        return items()
+        def batches(want: int, round_: int) -> Batches:
+            return self._batches(
+                want,
+                seed=seed,
+                steps=steps,
+                n_atoms=n_atoms,
+                batch_size=size,
+                plan=chosen,
+                bar=bar,
+                round_=round_,
+            )
+
+        return draw_until(
+            n,
+            fill=fill,
+            batches=batches,
+            judge=lambda finished, first: self._judge(finished, seed=seed, first=first),
+            good=lambda item: item.atoms is not None,
+            ranks=self.ranks,
+            bar=bar,
+        )
 
     def sample(
         self,
@@ -333,17 +324,13 @@ class CrystalGenerator:
         bar: Any = None,
         round_: int = 0,
     ) -> Batches:
-        """Finished batches and the numbers of their crystals; near sizes share one, in random order."""
+        """Finished batches and the numbers of their crystals."""
         keep_large_blocks()
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
         process = JointProcess.for_crystals(self.config.diffusion, self.alphabets, sampler=config)
         source = torch.Generator().manual_seed(mix(seed, round_, 0))
         sizes = plan.sizes(n, n_atoms, generator=source, again=round_ > 0)
-        parts = list(sizes.argsort(stable=True).split(max(1, batch_size // plan.particles)))
-        order = torch.randperm(len(parts), generator=torch.Generator().manual_seed(mix(seed, round_, 1)))
-        parts = [parts[i] for i in order.tolist()]
-        # a small first batch shows something early
-        parts[:1] = [part for part in (parts[0][:FIRST_BATCH], parts[0][FIRST_BATCH:]) if len(part)]
+        parts = split_sizes(sizes, batch_size // plan.particles, seed=mix(seed, round_, 1))
         model = denoiser(self.network, process)
 
         def advance(step: Step) -> None:
@@ -379,8 +366,4 @@ class CrystalGenerator:
         Raises:
             ValueError: for a number or a batch size below 1.
         """
-        if not isinstance(n, int) or n < 1:
-            raise ValueError(f"the number of crystals must be a whole number of at least 1, not {n!r}")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        return batch_size or (64 if self.device.type == "cpu" else 1024)
+        return check_counts(n, batch_size, self.device, noun="crystals")

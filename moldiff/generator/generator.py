@@ -22,6 +22,7 @@ from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator import targets
+from moldiff.generator.drawing import check_counts, draw_until, in_order, split_sizes
 from moldiff.generator.export import to_arrays
 from moldiff.generator.guided import Guidance, Wishes
 from moldiff.generator.ranks import Batches, Ranks
@@ -32,11 +33,6 @@ from moldiff.state import State
 
 if TYPE_CHECKING:
     from moldiff.molecules.validity import Verdict
-
-#: With ``fill`` at most this many times the number asked for are drawn.
-FILL_LIMIT = 20
-#: Largest size of the first batch of a sample.
-FIRST_BATCH = 16
 
 
 class Generator(Tasks):
@@ -121,18 +117,13 @@ class Generator(Tasks):
     ) -> Batches:
         """Finished batches and the numbers of their structures.
 
-        Structures of near sizes share a batch, since padding costs with the square of the size; the batches come in
-        random order, so that the first ones are no biased sample. A batch depends on n, batch_size and the seed alone.
+        A batch depends on n, batch_size and the seed alone.
         """
         keep_large_blocks()
         config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
         process = JointProcess.for_molecules(self.config.diffusion, self.alphabets, sampler=config)
         sizes = self._sizes(n, mix(seed, round_), guidance.sizes(n_atoms), guidance.size_weights)
-        parts = sizes.argsort(stable=True).split(max(1, batch_size // guidance.particles))
-        generator = torch.Generator().manual_seed(mix(seed, round_, 1))
-        parts = [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
-        # a small first batch shows something early
-        parts[:1] = [part for part in (parts[0][:FIRST_BATCH], parts[0][FIRST_BATCH:]) if len(part)]
+        parts = split_sizes(sizes, batch_size // guidance.particles, seed=mix(seed, round_, 1))
         model = denoiser(self.network, process)
 
         def advance(step: Step) -> None:
@@ -155,11 +146,7 @@ class Generator(Tasks):
         return torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
 
     def _check(self, n: int, batch_size: int | None) -> int:
-        if not isinstance(n, int) or n < 1:
-            raise ValueError(f"the number of structures must be a whole number of at least 1, not {n!r}")
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        return batch_size or (64 if self.device.type == "cpu" else 1024)
+        return check_counts(n, batch_size, self.device, noun="structures")
 
     def draw(
         self,
@@ -183,9 +170,7 @@ class Generator(Tasks):
         """
         size, guidance = self._check(n, batch_size), self.guide(**wishes)
         batches = self._batches(n, seed=seed, steps=steps, n_atoms=n_atoms, batch_size=size, guidance=guidance)
-        pairs = [(rows, state.to("cpu")) for rows, state in batches]
-        order = torch.cat([rows for rows, _ in pairs]).argsort()
-        return State.concatenate([state for _, state in pairs]).index(order)
+        return in_order(batches)
 
     def stream(
         self,
@@ -206,37 +191,29 @@ class Generator(Tasks):
         """
         size, guidance = self._check(n, batch_size), plan or self.guide(**wishes)
 
-        def items() -> Iterator[Drawn]:
-            made, drawn, round_ = 0, 0, 0
-            with tqdm(total=n, unit="mol", disable=not progress, bar_format=BAR) as bar:
-                while True:
-                    want = n if round_ == 0 else max(8, min(n, round(1.2 * (n - made) * drawn / max(made, 1))))
-                    batches = self._batches(
-                        want,
-                        seed=seed,
-                        steps=steps,
-                        n_atoms=n_atoms,
-                        batch_size=size,
-                        guidance=guidance,
-                        bar=bar,
-                        round_=round_,
-                    )
-                    for item in self._judge(batches, first=drawn):
-                        made += item.mol is not None
-                        yield item
-                        if fill and made >= n:
-                            break
-                    batches.close()
-                    made = self.ranks.agree(made)
-                    drawn, round_ = drawn + want, round_ + 1
-                    if not fill or made >= n:
-                        return
-                    if drawn >= FILL_LIMIT * n:
-                        warnings.warn(f"only {made} of {n} valid after drawing {drawn}: giving up", stacklevel=2)
-                        return
-                    bar.total = drawn + n - made
+        bar = tqdm(total=n, unit="mol", disable=not progress, bar_format=BAR)
 
-        return items()
+        def batches(want: int, round_: int) -> Batches:
+            return self._batches(
+                want,
+                seed=seed,
+                steps=steps,
+                n_atoms=n_atoms,
+                batch_size=size,
+                guidance=guidance,
+                bar=bar,
+                round_=round_,
+            )
+
+        return draw_until(
+            n,
+            fill=fill,
+            batches=batches,
+            judge=lambda finished, first: self._judge(finished, first=first),
+            good=lambda item: item.mol is not None,
+            ranks=self.ranks,
+            bar=bar,
+        )
 
     def _judge(self, batches: Iterator[tuple[Tensor, State]], *, first: int) -> Iterator[Drawn]:
         from moldiff.molecules.convert import stereo_from_3d
