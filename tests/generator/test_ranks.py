@@ -69,6 +69,25 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     assert ">  <reason>  \nok" in text
 
 
+def test_two_processes_fill_up_a_sample_of_crystals_as_one_does(tmp_path: Path) -> None:
+    """All processes must learn that it is enough: one that does not waits for ever."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
+    options = ["-n", "6", "--fill", "--batch-size", "2", "--steps", "3", "--n-atoms", "4", "--device", "cpu", "--quiet"]
+    texts = []
+    for name, start in (
+        ("one", [sys.executable, "-m"]),
+        ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]),
+    ):
+        out = tmp_path / f"{name}.extxyz"
+        command = [*start, "moldiff", "sample", "mp20", "-o", str(out), *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        texts.append(out.read_text())
+    assert texts[0].count("Lattice") == 6
+    assert texts[1] == texts[0]
+
+
 def test_one_process_shares_nothing() -> None:
     ranks = Ranks()
     parts = [torch.tensor([0, 2]), torch.tensor([1])]
