@@ -364,7 +364,7 @@ def canonical_again(smiles: list[str], cached: Path) -> list[str]:
         fresh.append(text if mol is None else canonical_smiles(mol))
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        temporary = cached.with_suffix(".tmp")
+        temporary = cached.with_suffix(f".{os.getpid()}.tmp")
         temporary.write_text("\n".join(fresh))
         os.replace(temporary, cached)
     except OSError:

@@ -6,18 +6,21 @@ import importlib
 import importlib.util
 import math
 from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from moldiff.evaluation.cache import keep, recall
 from moldiff.evaluation.comparison import around, metric
 from moldiff.evaluation.rates import Metric
 from moldiff.evaluation.workers import BAR
 from moldiff.molecules.distributions import bootstrap_draws
 
-__all__ = ["Gaussian", "activations", "distance", "frechet", "installed"]
+__all__ = ["Gaussian", "activations", "distance", "frechet", "installed", "known"]
 
 RESAMPLES = 20  # each needs the eigenvalues of a 512 x 512 matrix
 _BATCH = 64
@@ -85,6 +88,29 @@ def activations(smiles: Sequence[str], *, progress: bool = False) -> Values:
     if not rows:
         return np.zeros((0, 512))
     found: Values = np.concatenate(rows)[[places[text] for text in smiles if text in places]]
+    return found
+
+
+def known(smiles: Sequence[str], *, progress: bool = False) -> Gaussian:
+    """Mean and covariance of a reference's activations, kept in the cache folder: they take 1.5 ms a molecule.
+
+    Args:
+        smiles: of the reference; they and the network's weights are what the file goes by.
+        progress: show a bar where they are computed.
+
+    Raises:
+        ImportError: fcd_torch is not installed.
+    """
+    weights = sorted(Path(importlib.import_module("fcd_torch").__file__ or "").parent.glob("*.pt"))
+    digest = sha256("\n".join(smiles).encode())
+    for path in weights:
+        digest.update(path.read_bytes())
+    name = f"chemnet-{digest.hexdigest()[:16]}"
+    stored = recall(name)
+    if stored is not None and {"mean", "covariance", "count"} <= stored.keys():
+        return Gaussian(stored["mean"], stored["covariance"], count=int(stored["count"]))
+    found = Gaussian.of(activations(smiles, progress=progress))
+    keep(name, {"mean": found.mean, "covariance": found.covariance, "count": np.array(found.count)})
     return found
 
 

@@ -265,7 +265,7 @@ class _Run:
         if profile is not None and chemnet.installed():
             show = self.workers.progress
             if self.training is None:
-                self.training = chemnet.Gaussian.of(chemnet.activations(profile.smiles, progress=show))
+                self.training = chemnet.known(profile.smiles, progress=show)
             values = chemnet.activations([one.row[name] for one in good], progress=show)
             table |= chemnet.frechet(values, self.training, total, seed=self.seed, intervals=intervals)
         return table

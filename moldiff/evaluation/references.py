@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import zipfile
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from moldiff.data.archive import Archive
-from moldiff.data.download import cache_folder, find_archive
+from moldiff.data.download import find_archive
 from moldiff.data.files import read_archive, read_molecules
 from moldiff.data.profile import Profile
 from moldiff.data.reference import Computed, Parts, Reference, Run, pack, unpack
+from moldiff.evaluation.cache import keep, recall
 from moldiff.evaluation.crystal_reference import is_crystal_reference
 from moldiff.evaluation.inputs import SMILES
 from moldiff.evaluation.workers import Workers
@@ -89,40 +88,23 @@ class Cached(Computed):
 
     def profile(self) -> Profile | None:
         """See `Reference.profile`."""
-        stored = self._stored("profile")
+        stored = recall(f"{self.stem}-profile")
         if stored is not None:
             return Profile.from_arrays(stored, same_rdkit=True)
         found = super().profile()
         if found is not None:
-            self._store("profile", found.arrays())
+            keep(f"{self.stem}-profile", found.arrays())
         return found
 
     def train_edm(self) -> frozenset[str] | None:
         """See `Reference.train_edm`."""
-        stored = self._stored("edm")
+        stored = recall(f"{self.stem}-edm")
         if stored is not None:
             return frozenset(unpack(stored["smiles"]))
         found = super().train_edm()
         if found is not None:
-            self._store("edm", {"smiles": pack(sorted(found))})
+            keep(f"{self.stem}-edm", {"smiles": pack(sorted(found))})
         return found
-
-    def _stored(self, part: str) -> dict[str, NDArray[Any]] | None:
-        try:
-            with np.load(cache_folder() / f"{self.stem}-{part}.npz", allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            return None
-
-    def _store(self, part: str, arrays: dict[str, NDArray[Any]]) -> None:
-        path = cache_folder() / f"{self.stem}-{part}.npz"
-        # a read-only home only costs the time again
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            with open(temporary, "wb") as stream:
-                np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-            os.replace(temporary, path)
 
 
 def _is_reference(path: Path) -> bool:

@@ -7,14 +7,22 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from moldiff.data.archive import Archive
-from moldiff.evaluation import chemnet, evaluate
+from moldiff.evaluation import cache, chemnet, evaluate
 from moldiff.evaluation.chemnet import Gaussian, distance, frechet
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the tests lands in the user's cache."""
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "own")
+
 
 needs_fcd = pytest.mark.skipif(importlib.util.find_spec("fcd_torch") is None, reason="fcd_torch is not installed")
 
@@ -65,6 +73,27 @@ def test_activations_are_those_of_fcd_torch() -> None:
         expected = theirs.get_predictions(["CCO", "c1ccncc1", "CCO", "CC(=O)C"])
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert chemnet.activations([]).shape == (0, 512)
+
+
+@needs_fcd
+def test_a_reference_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
+    smiles = ["CCO", "c1ccncc1", "CC(=O)C"]
+    expected = Gaussian.of(chemnet.activations(smiles))
+    first = chemnet.known(smiles)
+    (path,) = (tmp_path / "cache").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(chemnet, "activations", lambda smiles, progress: pytest.fail("computed again"))
+        second = chemnet.known(smiles)
+    for found in (first, second):
+        np.testing.assert_array_equal(found.mean, expected.mean)
+        np.testing.assert_array_equal(found.covariance, expected.covariance)
+        assert found.count == 3
+    assert chemnet.known(smiles[:2]).count == 2, "other molecules are another reference"
+    path.write_bytes(b"no archive")
+    assert chemnet.known(smiles).count == 3
+    monkeypatch.setattr(cache, "cache_folder", lambda: path / "below a file")
+    assert chemnet.known(smiles).count == 3, "nowhere to keep it"
 
 
 @needs_fcd

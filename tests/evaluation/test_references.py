@@ -11,7 +11,7 @@ from rdkit import Chem
 
 from moldiff.data.archive import Archive
 from moldiff.data.reference import Reference
-from moldiff.evaluation import evaluate, references
+from moldiff.evaluation import cache, evaluate, references
 from moldiff.evaluation.workers import Workers
 
 
@@ -28,7 +28,7 @@ def test_archive_file_folder_and_name(
     Reference.build(tmp_path / "toy" / "reference.npz", archive, data="toy")
     monkeypatch.setenv("MOLDIFF_DATA", str(tmp_path))
     monkeypatch.setattr(references, "PRETRAINED", tmp_path)
-    monkeypatch.setattr(references, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
     smiles = frozenset(archive.subset("train").smiles.tolist())
     ways = [archive, tmp_path / "toy" / "toy.npz", tmp_path / "toy" / "reference.npz", tmp_path / "toy", "toy"]
     for what in ways:
@@ -45,7 +45,7 @@ def test_archive_file_folder_and_name(
 def test_slow_parts_of_an_archive_are_kept(
     tmp_path: Path, archive: Archive, workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(references, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
     path = archive.save(tmp_path / "a.npz")
     first = references.find(path, workers)[0]
     assert first.profile is not None and first.train_edm
