@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
 from moldiff.commands.options import DONE, NOTHING_MADE, Flag, Text, Whole, say
@@ -16,7 +16,7 @@ from moldiff.commands.streams import without_nan, written
 
 @dataclass(frozen=True)
 class Complete:
-    """Keep a part of a molecule where it is and make the rest anew: scaffolds, growing, linking.
+    """Keep a part of a molecule or crystal where it is and make the rest anew: scaffolds, growing, substitution.
 
     The part is named by a pattern, by atom numbers, or by dummy atoms in the file where something new belongs:
         moldiff complete qm9 scaffold.sdf --keep c1ccoc1 --n-new 2 5 -n 50 -o out.sdf
@@ -24,16 +24,38 @@ class Complete:
         moldiff complete qm9 with-dummies.sdf -o out.sdf
 
     Kept atoms come out with the elements, charges, bonds and coordinates they came in with, and first; the property
-    `kept` of each molecule lists them. Hydrogens where something new is attached are made anew. A model of crystals
-    takes a file of crystals (.cif), keeps its cell and the sites --atoms names (all by default) and adds new ones.
+    `kept` of each molecule lists them. Hydrogens where something new is attached are made anew.
+
+    Of a crystal the cell and the sites stay, and new sites are added; or every place stays and elements are drawn anew:
+        moldiff complete mp20 seed.cif --n-new 1 2 --chemical-system Li-Fe-O -n 50 -o out.cif
+        moldiff complete mp20 seed.cif --keep O --n-new 2 4 --new-cell -o out.cif
+        moldiff complete mp20 seed.cif --substitute Fe --forbid Pb,Cd,Hg -n 50 -o variants.cif
+        moldiff complete mp20 seed.cif --substitute all --target band_gap=2 --guidance 2 -o out.extxyz
+
+    On several GPUs, with the same result as on one:
+        torchrun --nproc-per-node 4 -m moldiff complete qm9 scaffold.sdf --keep c1ccoc1 -n 5000 -o out.sdf
 
     Attributes:
         model: a shipped model (see `moldiff models`), a run folder or a weights file.
-        scaffold: file with the molecule in 3D; of several the first is taken. Dummy atoms are attachment points.
-        out: file to write; its suffix chooses the format: .sdf, .xyz, .extxyz or .smi.
-        keep: SMARTS of the part to keep; all but dummy atoms by default.
-        atoms: numbers of the atoms to keep instead, from 0 as RDKit counts.
-        n_new: new heavy atoms: lowest and highest number.
+        scaffold: file with the molecule in 3D or the crystal; of several the first is taken. Dummy atoms are attachment
+            points.
+        out: file to write; its suffix chooses the format: .sdf, .xyz, .extxyz or .smi; for crystals .cif, .extxyz or
+            .vasp, and a name without suffix is a folder.
+        keep: SMARTS of the part to keep, all but dummy atoms by default; of a crystal the elements, as Na,Cl.
+        atoms: numbers of the atoms or sites to keep instead, from 0 as RDKit and ASE count.
+        n_new: new heavy atoms, 2 to 5 by default, or new sites, 1 to 4: lowest and highest number.
+        substitute: of a crystal: whose elements are drawn anew: all, elements as Na,Cl, or numbers of sites.
+        new_cell: of a crystal: draw the cell anew too; kept sites stay at the same fractions of it.
+        chemical_system: of a crystal: only these elements, each at least once, as Li-Fe-P-O, kept ones included.
+        elements: of a crystal: the only elements allowed, as Li,O.
+        forbid: of a crystal: elements not allowed.
+        require: of a crystal: elements that must be there, as Li or Li,Li.
+        target: of a crystal: a property and its value, as band_gap=2.0; may be given several times.
+        guidance: weight of the targets: 1 is plain, 1.5 to 3 follow them closer at twice the cost.
+        reward: steer crystals towards more density, charges that can balance (smact), symmetry, or a function of your
+            own, as file.py:function; see `moldiff sample --help`.
+        particles: crystals that compete for each place when there is a reward; each costs as much as one.
+        strength: how much a unit of the reward counts.
         number: structures to draw; the valid and connected ones are written.
         steps: sampler steps, one network evaluation each; the model's own by default.
         seed: starting point of all random numbers.
@@ -48,7 +70,18 @@ class Complete:
     out: Annotated[Path, arg(aliases=["-o"])]
     keep: Annotated[Text, arg(metavar="SMARTS", help_behavior_hint="")] = None
     atoms: Annotated[tuple[int, ...], arg(help_behavior_hint="")] = ()
-    n_new: tuple[int, int] = (2, 5)
+    n_new: Annotated[tuple[int, int] | None, arg(metavar="INT INT", help_behavior_hint="")] = None
+    substitute: Annotated[tuple[str, ...], arg(metavar="SITES", help_behavior_hint="")] = ()
+    new_cell: Flag = False
+    chemical_system: Text = None
+    elements: Text = None
+    forbid: Text = None
+    require: Text = None
+    target: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE", help_behavior_hint="")] = ()
+    guidance: float = 1.0
+    reward: Text = None
+    particles: int = 4
+    strength: float = 1.0
     number: Annotated[int, arg(aliases=["-n"])] = 50
     steps: Whole = None
     seed: int = 0
@@ -65,7 +98,7 @@ class Complete:
 
         if makes_crystals(self.model):
             return crystals.complete(self)
-
+        crystals.refuse(self, crystals.COMPLETION_ONLY, model="molecules")
         if self.keep is not None and self.atoms:
             raise ValueError(f"--keep {self.keep} and --atoms {' '.join(map(str, self.atoms))}: give one of them")
         reading = read_molecules(self.scaffold, hydrogens="implicit")
@@ -74,7 +107,7 @@ class Complete:
             mols = generator.complete(
                 reading[0],
                 self.keep if self.keep is not None else list(self.atoms) or None,
-                n_new=self.n_new,
+                n_new=self.n_new or (2, 5),
                 n=self.number,
                 seed=self.seed,
                 steps=self.steps,

@@ -6,20 +6,32 @@ import errno
 import json
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from moldiff.commands.options import DONE, INTERRUPTED, NOTHING_MADE, say
-from moldiff.commands.streams import targets, whole, without_nan, written
+from moldiff.commands.streams import reward, targets, whole, without_nan, written
 
 if TYPE_CHECKING:
     from moldiff.generator import CrystalGenerator, DrawnCrystal
     from moldiff.generator.crystal_plan import CrystalPlan
 
 #: Options of `moldiff sample` that molecules alone have, and their values when they are not given.
-MOLECULES_ONLY = {"formula": None, "charge": None, "reward": None, "gradient": 0.0}
+MOLECULES_ONLY = {"formula": None, "charge": None, "gradient": 0.0}
 #: The same for crystals.
 CRYSTALS_ONLY = {"composition": None, "formula_units": None, "chemical_system": None, "symmetrise": False}
+#: Options of `moldiff complete` that crystals alone have.
+COMPLETION_ONLY = {
+    "substitute": (),
+    "new_cell": False,
+    "chemical_system": None,
+    "elements": None,
+    "forbid": None,
+    "require": None,
+    "target": (),
+    "guidance": 1.0,
+    "reward": None,
+}
 
 
 def refuse(options: Any, names: dict[str, Any], *, model: str) -> None:
@@ -66,6 +78,9 @@ def _sample(options: Any, generator: CrystalGenerator) -> int:
         require=options.require,
         target=targets(options.target),
         guidance=options.guidance,
+        reward=reward(options.reward),
+        particles=options.particles,
+        strength=options.strength,
     )
     items = generator.stream(
         options.number,
@@ -91,18 +106,37 @@ def complete(options: Any) -> int:
     from moldiff.generator import CrystalGenerator, load
     from moldiff.generator.crystal_complete import Seed, stream
 
-    if options.keep is not None:
-        raise ValueError(f"--keep {options.keep} is a pattern of bonds: for crystals name sites, as in --atoms 0 1")
+    if options.keep is not None and options.atoms:
+        raise ValueError(f"--keep {options.keep} and --atoms {' '.join(map(str, options.atoms))}: give one of them")
+    if options.substitute and options.n_new:
+        raise ValueError("--substitute adds no sites: leave --n-new out")
     reading = read_crystals(options.scaffold)
     if len(reading) > 1:
         say(f"{options.scaffold} holds {len(reading)} crystals: the first was taken")
     generator = load(options.model, device=options.device)
     if not isinstance(generator, CrystalGenerator):
         raise ValueError(f"{options.model} makes no crystals")
-    plan = generator.guide()
+    seed_crystal = Seed.of(
+        reading[0],
+        keep=options.keep if options.keep is not None else list(options.atoms) or None,
+        n_new=options.n_new or (1, 4),
+        substitute=sites(options.substitute),
+        keep_cell=not options.new_cell,
+    )
+    plan = generator.guide(
+        chemical_system=options.chemical_system,
+        elements=options.elements,
+        forbid=options.forbid,
+        require=options.require,
+        target=targets(options.target),
+        guidance=options.guidance,
+        reward=reward(options.reward),
+        particles=options.particles,
+        strength=options.strength,
+    )
     items = stream(
         generator,
-        Seed.of(reading[0], keep=list(options.atoms) or None, n_new=options.n_new),
+        seed_crystal,
         n=options.number,
         seed=options.seed,
         steps=options.steps,
@@ -111,6 +145,13 @@ def complete(options: Any) -> int:
         progress=sys.stderr.isatty() and not options.quiet,
     )
     return write_all(options, generator, items, plan)
+
+
+def sites(words: Sequence[str]) -> str | list[int] | None:
+    """Sites written as numbers, or in the words of `CrystalGenerator.complete`; None for none."""
+    if not words:
+        return None
+    return [int(word) for word in words] if all(word.isdecimal() for word in words) else ",".join(words)
 
 
 def units(text: str | None) -> int | tuple[int, ...] | None:

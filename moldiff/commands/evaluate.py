@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +24,7 @@ class Evaluate:
     Molecules with bonds (SDF), without (XYZ, by the EDM protocol), and with GFN2-xTB relaxations:
         moldiff evaluate samples.sdf --reference qm9 --json r.json --csv per.csv
         moldiff evaluate samples.xyz
-        moldiff evaluate samples.sdf --xtb 200 --posebusters
+        moldiff evaluate samples.sdf --xtb 200 --posebusters 200
 
     Crystals are told by their content:
         moldiff evaluate samples.cif --reference mp20
@@ -43,7 +44,8 @@ class Evaluate:
         json: write all numbers and their definitions; - prints them instead of the table.
         csv: write one line a structure.
         xtb: relax so many valid molecules with GFN2-xTB (extra xtb).
-        posebusters: run PoseBusters' tests (extra posebusters).
+        posebusters: run PoseBusters' tests (extra posebusters) on so many structures, drawn at random, valid or not;
+            without a number on 200.
         csp: crystals only: a file of the true crystals, one for each in the same order.
         calculator: crystals only: relax with this ASE calculator, a name of ASE's or module:factory.
         jobs: worker processes.
@@ -59,13 +61,23 @@ class Evaluate:
     json: File = None
     csv: File = None
     xtb: int = 0
-    posebusters: Flag = False
+    posebusters: Annotated[int, arg(metavar="[INT]")] = 0
     csp: File = None
     calculator: str | None = None
     jobs: int = 2
     time_limit: float = 30.0
     seed: int = 0
     quiet: Flag = False
+
+    @staticmethod
+    def spelled(arguments: Sequence[str]) -> list[str]:
+        """The arguments with the number that ``--posebusters`` alone stands for."""
+        found = list(arguments)
+        for place in [i for i, text in enumerate(found) if text == "--posebusters"][::-1]:
+            following = found[place + 1 : place + 2]
+            if not following or not following[0].lstrip("-").isdecimal():
+                found.insert(place + 1, "200")
+        return found
 
     def run(self) -> int:
         """Evaluate and print the table."""

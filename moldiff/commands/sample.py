@@ -14,7 +14,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
 from moldiff.commands.options import DONE, INTERRUPTED, NOTHING_MADE, Flag, Text, Whole, say
-from moldiff.commands.streams import targets, whole, without_nan, written
+from moldiff.commands.streams import reward, targets, whole, without_nan, written
 
 if TYPE_CHECKING:
     from moldiff.data.writing import Writer
@@ -31,8 +31,10 @@ class Sample:
         moldiff sample qm9 -n 100 -o out.sdf --target gap=5.0 --guidance 2
         moldiff sample qm9 -n 100 -o out.sdf --n-atoms 18 --fill
 
-    Crystals of a composition:
+    Crystals of a composition, and steered by a reward, by name or as a function in a file of your own:
         moldiff sample mp20 -n 100 -o out.cif --composition LiFePO4 --formula-units 1-2
+        moldiff sample mp20 -n 100 -o out.cif --chemical-system Li-Fe-O --reward symmetry --particles 8
+        moldiff sample mp20 -n 100 -o out.cif --reward rewards.py:light --strength 2
 
     On several GPUs, with the same result as on one:
         torchrun --nproc-per-node 4 -m moldiff sample qm9 -n 100000 -o out.sdf
@@ -57,10 +59,12 @@ class Sample:
         forbid: elements not allowed, as O.
         require: elements that must be there, as N,O or N,N.
         charge: net charge of every molecule.
-        reward: steer towards more of qed, logp, tpsa, rings, ease of synthesis (sa), GFN2-xTB gap (xtb-gap), or less
-            strain.
+        reward: steer molecules towards more of qed, logp, tpsa, rings, ease of synthesis (sa), GFN2-xTB gap (xtb-gap),
+            or less strain; crystals towards more density, charges that can balance (smact), or symmetry. Or a function
+            of a list of molecules (RDKit) or crystals (ASE) that returns a number for each, more is better, as
+            file.py:function or module:function.
         particles: structures that compete for each place when there is a reward; each costs as much as one.
-        strength: how much a deviation of the reward in training counts.
+        strength: how much a unit of the reward counts; that of a name is about one deviation in training.
         steps: sampler steps, one network evaluation each: 20 to 30 are fast, 100 are best; the model's own by default.
         seed: starting point of all random numbers.
         n_atoms: atoms of every structure, hydrogens included; as in the training set by default.
@@ -143,7 +147,7 @@ class Sample:
             forbid=self.forbid,
             require=self.require,
             charge=self.charge,
-            reward=self.reward,
+            reward=reward(self.reward),
             particles=self.particles,
             strength=self.strength,
         )

@@ -1,12 +1,17 @@
-"""What the commands that write structures share: targets, whole writes, words for the end."""
+"""What the commands that write structures share: targets, rewards, whole writes, words for the end."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,6 +35,49 @@ def targets(options: tuple[str, ...]) -> dict[str, float]:
             raise ValueError(f"--target {option}: {name} is given twice")
         found[name] = number
     return found
+
+
+def reward(text: str | None) -> Any:
+    """A reward by its name, as it is, or the function that ``module:function`` or ``file.py:function`` names.
+
+    A module is looked for in the current folder, too.
+
+    Raises:
+        ValueError: if there is no such module, file or function, or the module does not run.
+    """
+    if text is None or ":" not in text:
+        return text
+    # a path may have a colon, a function has none
+    name, _, function = text.rpartition(":")
+    try:
+        module = _run(Path(name)) if name.endswith(".py") else _found(name)
+        found = getattr(module, function)
+    except Exception as error:  # anything may go wrong in somebody's module
+        raise ValueError(
+            f"--reward {text}: {type(error).__name__}: {error}; write a name, or the module and the function, as in "
+            "rewards:light or rewards.py:light"
+        ) from error
+    if not callable(found):
+        raise ValueError(f"--reward {text}: {function} is no function but {found!r}")
+    return found
+
+
+def _run(path: Path) -> ModuleType:
+    spec = spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _found(name: str) -> ModuleType:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        return import_module(name)
+    finally:
+        sys.path.remove(here)
 
 
 @contextlib.contextmanager

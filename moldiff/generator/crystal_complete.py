@@ -18,6 +18,7 @@ from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator.crystal_results import DrawnCrystal, atoms_of, judge
 from moldiff.generator.export import to_crystals
+from moldiff.generator.formulas import symbols
 from moldiff.state import State
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Seed:
     def of(
         atoms: Any,
         *,
-        keep: Sequence[int] | None = None,
+        keep: str | Sequence[int] | None = None,
         n_new: int | Sequence[int] = (1, 4),
         substitute: str | Sequence[int] | None = None,
         keep_cell: bool = True,
@@ -73,10 +74,10 @@ class Seed:
         if substitute is not None:
             if keep is not None or not keep_cell:
                 raise ValueError("substitute keeps every place and the cell: leave keep and keep_cell out")
-            sites = list(range(count)) if substitute == "all" else _sites("substitute", substitute, count)
+            sites = list(range(count)) if substitute == "all" else _sites("substitute", substitute, arrays)
             redrawn = np.isin(np.arange(count), sites)
             return Seed(arrays, np.array(atoms.positions), tuple(range(count)), redrawn, range(1), True)
-        kept = list(range(count)) if keep is None else _sites("keep", keep, count)
+        kept = list(range(count)) if keep is None else _sites("keep", keep, arrays)
         part = CrystalArrays(arrays.numbers[kept], arrays.fractional[kept], arrays.cell)
         ends = [n_new, n_new] if isinstance(n_new, int) else [int(value) for value in n_new]
         if len(ends) != 2 or not 1 <= ends[0] <= ends[1]:
@@ -100,9 +101,16 @@ class Seed:
         return torch.tensor(found, dtype=torch.long)
 
 
-def _sites(name: str, value: str | Sequence[int], count: int) -> list[int]:
+def _sites(name: str, value: str | Sequence[int], arrays: CrystalArrays) -> list[int]:
+    count = len(arrays.numbers)
     if isinstance(value, str):
-        raise ValueError(f"{name} {value!r}: give indices of sites" + (', or "all"' if name == "substitute" else ""))
+        there = [PERIODIC_TABLE[number] for number in arrays.numbers.tolist()]
+        wanted = symbols(value)
+        missing = [symbol for symbol in wanted if symbol not in there]
+        if missing or not wanted:
+            words = 'indices of sites, elements as "Na,Cl"' + (', or "all"' if name == "substitute" else "")
+            raise ValueError(f"{name} {value!r}: give {words}; the crystal has {', '.join(dict.fromkeys(there))}")
+        return [site for site, symbol in enumerate(there) if symbol in wanted]
     sites = list(dict.fromkeys(int(site) for site in value))
     outside = [site for site in sites if not 0 <= site < count]
     if outside or not sites:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, final
@@ -17,6 +17,7 @@ from moldiff.diffusion.sampler import Callback, sample
 from moldiff.generator import targets
 from moldiff.generator.compositions import Ingredients
 from moldiff.generator.crystal_results import structures
+from moldiff.generator.crystal_rewards import CrystalReward, named
 from moldiff.generator.guided import chain
 from moldiff.generator.rewards import Rewards
 from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
@@ -47,10 +48,6 @@ class CrystalModel(Protocol):
     def _autocast(self) -> AbstractContextManager[Any]: ...
 
 
-CrystalReward = Callable[[list[Any]], Sequence[float]]
-"""``list[ase.Atoms] -> array``: one number a crystal, more is better; NaN for no judgement."""
-
-
 class CrystalWishes(TypedDict, total=False):
     """What `CrystalGenerator.sample`, `draw` and `stream` take beside the number of crystals and the settings.
 
@@ -64,7 +61,8 @@ class CrystalWishes(TypedDict, total=False):
         target: property -> value, see `CrystalGenerator.properties`; ``"spacegroup"`` takes a number from 1 to 230.
         guidance: weight of the target; 1 is plain conditional, more follows the target closer and varies less, and
             costs two network evaluations a step. 0 ignores it.
-        reward: steer towards more of it: ``list[ase.Atoms] -> array``, one number a crystal, NaN for no judgement.
+        reward: steer towards more of it: ``list[ase.Atoms] -> array``, one number a crystal, NaN for no judgement; or a
+            name of `moldiff.generator.crystal_rewards`: density, smact (charges that can balance), symmetry.
         particles: crystals that compete for each place in the sample; each costs as much as one.
         strength: how much a unit of the reward counts: the sample is tilted by exp(strength * reward).
     """
@@ -77,7 +75,7 @@ class CrystalWishes(TypedDict, total=False):
     require: str | Sequence[str] | None
     target: Mapping[str, float] | None
     guidance: float
-    reward: CrystalReward | None
+    reward: str | CrystalReward | None
     particles: int
     strength: float
 
@@ -116,10 +114,11 @@ class CrystalPlan:
         self.rewards: Rewards | None = None
         self.strength = float(wishes.get("strength", 1.0))
         if reward is not None:
-            if not callable(reward):
-                raise ValueError(f"a reward of crystals is a function of a list of ase.Atoms, not {reward!r}")
+            function = named(reward, config) if isinstance(reward, str) else reward
+            if not callable(function):
+                raise ValueError(f"a reward of crystals is a function of a list of ase.Atoms or a name, not {reward!r}")
             self.rewards = Rewards(
-                reward, config=config, alphabets=alphabets, decode=lambda state: structures(state, alphabets)
+                function, config=config, alphabets=alphabets, decode=lambda state: structures(state, alphabets)
             )
             self.particles = wishes.get("particles", 4)
             # refuses senseless settings now and not in the first batch

@@ -203,7 +203,7 @@ class CrystalGenerator:
         self,
         atoms: Any,
         *,
-        keep: Sequence[int] | None = None,
+        keep: str | Sequence[int] | None = None,
         n_new: int | Sequence[int] = (1, 4),
         substitute: str | Sequence[int] | None = None,
         keep_cell: bool = True,
@@ -218,17 +218,18 @@ class CrystalGenerator:
 
         Args:
             atoms: periodic `ase.Atoms`, or a file of one crystal.
-            keep: indices of the sites that stay with their element; all by default. New sites come after them.
+            keep: indices of the sites that stay with their element, or elements, ``"Na,Cl"``; all by default. New sites
+                come after them.
             n_new: new sites, a number or (lowest, highest), all equally likely; not with `substitute`.
-            substitute: ``"all"``, or indices of sites whose elements are drawn anew, every place as it is.
+            substitute: ``"all"``, elements, or indices of sites, whose elements are drawn anew, every place as it is.
             keep_cell: the cell stays too; otherwise it is drawn anew, with the kept sites at the same fractions of it.
             n: crystals to draw; the structurally valid ones are returned.
             seed: the same seed and arguments give the same crystals.
             steps: sampler steps.
             batch_size: crystals a batch.
             progress: show a bar; only on a terminal by default.
-            wishes: elements, forbid, require, chemical_system, target and guidance, see `CrystalWishes`; required
-                elements may be among those kept.
+            wishes: elements, forbid, require, chemical_system, target, guidance and reward, see `CrystalWishes`;
+                required elements may be among those kept.
 
         Returns:
             Crystals with report and failures. Kept sites come first, with their very coordinates where the cell is

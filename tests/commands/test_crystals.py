@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,71 @@ def test_complete_takes_a_crystal(crystals: str) -> None:
     base = ["complete", crystals, "seed.cif", "-n", "2", "--steps", "2", "--n-new", "1", "2"]
     assert run([*base, "-o", "out.extxyz", "--quiet"]) == 0
     assert all({"Na", "Cl"} <= set(atoms.symbols) for atoms in read("out.extxyz"))
+    assert run([*base, "--keep", "Cl", "--new-cell", "--forbid", "Na", "-o", "new.extxyz", "--quiet"]) in (0, 1)
+    if Path("new.extxyz").exists():
+        assert all(atoms.symbols[0] == "Cl" and "Na" not in atoms.symbols for atoms in read("new.extxyz"))
+
+
+def test_complete_substitutes(crystals: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write([bulk("NaCl", "rocksalt", a=5.64)], "seed.cif")
+    base = ["complete", crystals, "seed.cif", "-n", "3", "--steps", "4", "-o", "out.extxyz"]
+    assert run([*base, "--substitute", "Na", "--chemical-system", "K-Cl"]) == 0
+    assert "required K, Cl" in capsys.readouterr().out
+    assert [list(atoms.symbols) for atoms in read("out.extxyz")] == [["K", "Cl"]] * 3
+    assert run([*base, "--substitute", "0", "1", "--elements", "Li,F", "--target", "spacegroup=225"]) == 0
+    assert "target: spacegroup 225" in capsys.readouterr().out
+    assert all(set(atoms.symbols) <= {"Li", "F"} for atoms in read("out.extxyz"))
+    assert run([*base, "--substitute", "all", "--reward", "density", "--particles", "2"]) == 0
+    assert "reward density; 2 particles" in capsys.readouterr().out
+
+
+REWARDS = """
+def light(crystals):
+    return [-float(atoms.numbers.mean()) for atoms in crystals]
+notes = 3
+"""
+
+
+def test_rewards_by_name_and_of_a_file(
+    crystals: str, capsys: pytest.CaptureFixture[str], refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("my_rewards.py").write_text(REWARDS)
+    monkeypatch.setitem(sys.modules, "my_rewards", None)
+    monkeypatch.delitem(sys.modules, "my_rewards")
+    base = ["sample", crystals, "-n", "4", "--steps", "6", "--n-atoms", "2", "-o", "out.extxyz", "--keep-invalid"]
+    texts = []
+    for name in ("my_rewards.py:light", "my_rewards:light"):
+        assert run([*base, "--reward", name, "--particles", "3", "--strength", "2"]) == 0
+        assert "reward light; 3 particles, strength 2" in capsys.readouterr().out
+        texts.append(Path("out.extxyz").read_text())
+    assert texts[0] == texts[1]
+    assert run([*base, "--reward", "density"]) == 0
+    assert "reward density; 4 particles" in capsys.readouterr().out
+    for name, message in (
+        ("qed", "unknown reward 'qed': choose from density"),
+        ("my_rewards.py:none", "my_rewards.py:none: AttributeError"),
+        ("none.py:light", "there is no file none.py"),
+        ("nowhere:light", "ModuleNotFoundError: No module named 'nowhere'; write a name, or the module"),
+        ("my_rewards.py:notes", "notes is no function but 3"),
+    ):
+        assert message in refused([*base, "--reward", name])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--substitute", "Fe"], "substitute 'Fe': give indices of sites"),
+        (["--substitute", "all", "--n-new", "1", "2"], "--substitute adds no sites"),
+        (["--substitute", "all", "--keep", "Na"], "leave keep and keep_cell out"),
+        (["--substitute", "all", "--new-cell"], "leave keep and keep_cell out"),
+        (["--keep", "Na", "--atoms", "0"], "give one of them"),
+        (["--atoms", "7"], "give indices between 0 and 1"),
+        (["--target", "gap=1"], "unknown property 'gap'"),
+    ],
+)
+def test_completions_refused(crystals: str, options: list[str], message: str, refused: Refused) -> None:
+    write([bulk("NaCl", "rocksalt", a=5.64)], "seed.cif")
+    assert message in refused(["complete", crystals, "seed.cif", "-n", "1", "--steps", "1", "-o", "o.cif", *options])
 
 
 @pytest.mark.parametrize(
@@ -90,6 +156,9 @@ def test_refused(crystals: str, options: list[str], message: str, refused: Refus
 def test_molecules_take_no_options_of_crystals(weights: str, refused: Refused) -> None:
     line = refused(["sample", weights, "-o", "out.sdf", "--composition", "NaCl"])
     assert "--composition does not go with" in line and "molecules" in line
+    assert "--substitute does not go with" in refused(
+        ["complete", weights, "x.sdf", "-o", "o.sdf", "--substitute", "all"]
+    )
 
 
 def salts(path: str) -> None:

@@ -112,6 +112,8 @@ def test_a_seed_keeps_its_sites_and_its_cell(model: CrystalGenerator) -> None:
         assert np.array_equal(atoms.cell, SALT.cell)
         assert atoms.info["kept"] == "0 1"
     loose = model.complete(SALT, keep=[1], n_new=1, keep_cell=False, n=2)
+    named = model.complete(SALT, keep="Cl", n_new=1, keep_cell=False, n=2)
+    assert [atoms.positions.tolist() for atoms in named] == [atoms.positions.tolist() for atoms in loose]
     for atoms in loose:
         assert atoms.symbols[0] == "Cl" and atoms.info["kept"] == "1"
         assert np.allclose(atoms.get_scaled_positions()[0] % 1, SALT.get_scaled_positions()[1])
@@ -123,6 +125,8 @@ def test_substitution_keeps_every_place(model: CrystalGenerator) -> None:
         assert np.allclose(atoms.positions, SALT.positions) and np.array_equal(atoms.cell, SALT.cell)
     for atoms in model.complete(SALT, substitute=[0], chemical_system="K-Cl", n=4):
         assert list(atoms.symbols) == ["K", "Cl"]
+    for atoms in model.complete(SALT, substitute="Cl", forbid="Cl", n=4):
+        assert atoms.symbols[0] == "Na" and atoms.symbols[1] != "Cl"
     strange = bulk("UO", "rocksalt", a=4.9)
     assert "U" not in model.complete(strange, substitute=[0], n=1)[0].symbols
 
@@ -136,7 +140,8 @@ def test_a_file_can_be_the_seed(model: CrystalGenerator, tmp_path: Path) -> None
     ("change", "message"),
     [
         ({"keep": [2]}, "keep .2.: give indices between 0 and 1"),
-        ({"substitute": "some"}, "give indices of sites, or .all."),
+        ({"substitute": "some"}, "give indices of sites, elements as .Na,Cl., or .all.; the crystal has Na, Cl"),
+        ({"keep": "K"}, "keep 'K': give indices of sites, elements as .Na,Cl.; the crystal has Na, Cl"),
         ({"substitute": "all", "keep": [0]}, "leave keep and keep_cell out"),
         ({"n_new": 0}, "n_new 0"),
         ({"n_new": 5}, "2 kept and 5 new sites are more than the 6"),
@@ -211,5 +216,16 @@ def test_a_reward_on_atoms_steers(model: CrystalGenerator) -> None:
     assert np.mean(light(steered)) > np.mean(light(plain)) + 3
     for atoms in everything(model.sample(4, composition="NaCl", reward=light, particles=2)):
         assert list(atoms.symbols).count("Na") == list(atoms.symbols).count("Cl")
-    with pytest.raises(ValueError, match=r"function of a list of ase\.Atoms, not 'qed'"):
-        model.sample(1, reward="qed")  # type: ignore[arg-type]
+    variants = model.complete(SALT, substitute=[1], reward=light, particles=2, n=4)
+    assert {atoms.symbols[0] for atoms in everything(variants)} == {"Na"} and variants.report.evaluations == 6
+    with pytest.raises(ValueError, match=r"function of a list of ase\.Atoms or a name, not 3"):
+        model.sample(1, reward=3)  # type: ignore[arg-type]
+
+
+def test_a_reward_by_name_steers(model: CrystalGenerator) -> None:
+    plain = model.sample(10, steps=6, n_atoms=3)
+    steered = model.sample(10, steps=6, n_atoms=3, reward="smact", particles=4, strength=3.0)
+    pytest.importorskip("smact")
+    assert "reward smact; 4 particles, strength 3" in steered.report.notes
+    balanced = [sample.report.rates["composition_valid"]["n"] for sample in (plain, steered)]
+    assert balanced[1] > balanced[0]
