@@ -57,6 +57,8 @@ def parse(argv: Sequence[str]) -> Command:
         SystemExit: after ``--help``, and for arguments that cannot be parsed.
     """
     arguments = list(argv) or ["--help"]
+    if arguments[0] == "evaluate":
+        arguments = Evaluate.spelled(arguments)
     overview = arguments[0] not in COMMANDS
     kinds: Any = tuple(
         Annotated[kind, subcommand(name, description=text if overview else None)]

@@ -146,7 +146,11 @@ DEFINITIONS: dict[str, Definition] = {
     ),
     "xtb_failed": Definition("GFN2-xTB failed", "not relaxed (SCF, steps, time, crash), of those tried", "%", True),
     "posebusters": Definition(
-        "PoseBusters", "structures that pass every test of its `mol` set, of all structures", "%", True
+        "PoseBusters",
+        "structures that pass every test of its `mol` set, of those drawn for it at random; one that is not valid and "
+        "connected is drawn like any other and does not pass",
+        "%",
+        True,
     ),
 }
 
@@ -173,7 +177,12 @@ def definition(name: str, protocol: str) -> Definition:
         return Definition(*CRYSTALS[name])
     if name.startswith("posebusters_"):
         test = name.removeprefix("posebusters_")
-        return Definition(f"PoseBusters {test}", f"PoseBusters test {test!r}, passed of those tested", "%", True)
+        return Definition(
+            f"PoseBusters {test}",
+            f"PoseBusters test {test!r}, passed of the valid and connected ones tested",
+            "%",
+            True,
+        )
     found = DEFINITIONS[name]
     texts = {"edm": _EDM, "edm-geom": _GEOM}.get(protocol, {})
     if name in texts:

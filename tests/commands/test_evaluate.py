@@ -12,7 +12,7 @@ pytest.importorskip("pymatgen")
 from ase.build import bulk
 from ase.io import write
 
-from moldiff.cli import run
+from moldiff.cli import parse, run
 
 
 @pytest.fixture
@@ -44,3 +44,24 @@ def test_an_unknown_calculator_is_an_error(salts: str, capsys: pytest.CaptureFix
     arguments = ["evaluate", salts, "--reference", "none", "--calculator", "no_such", "--jobs", "0"]
     assert run(arguments) == 2
     assert "cannot make the calculator 'no_such'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ([], 0),
+        (["--posebusters"], 200),
+        (["--posebusters", "--xtb", "5"], 200),
+        (["--posebusters", "50"], 50),
+        (["--posebusters=7"], 7),
+    ],
+)
+def test_posebusters_with_and_without_a_number(options: list[str], wanted: int) -> None:
+    for arguments in (["evaluate", "samples.sdf", *options], ["evaluate", *options, "samples.sdf"]):
+        command = parse(arguments)
+        assert command.posebusters == wanted and command.files == ("samples.sdf",)  # type: ignore[union-attr]
+
+
+def test_posebusters_of_less_than_none_is_an_error(salts: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["evaluate", salts, "--posebusters", "-3", "--jobs", "0"]) == 2
+    assert "posebusters = -3" in capsys.readouterr().err

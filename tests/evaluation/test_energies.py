@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from moldiff.data.archive import Archive
-from moldiff.evaluation import energies, evaluate
+from moldiff.evaluation import analyse, energies, evaluate
 
 
 def test_drops_that_are_not_finite_stay_in_the_median() -> None:
@@ -52,3 +52,27 @@ def test_posebusters(embedded: Callable[..., Any]) -> None:
     assert (passed["n"], passed["of"]) == (1, 2)
     assert any(name.startswith("posebusters_") and "bond" in name for name in result.metrics)
     assert result.rows[0]["posebusters"] is True
+
+
+def test_posebusters_on_a_random_part(monkeypatch: pytest.MonkeyPatch, embedded: Callable[..., Any]) -> None:
+    monkeypatch.setattr(energies, "require", lambda **wanted: None)
+    asked: list[bytes] = []
+
+    def bust(binary: bytes) -> dict[str, bool]:
+        asked.append(binary)
+        return {"bond_lengths": True, "internal_energy": len(asked) > 1, "passed": len(asked) > 1}
+
+    monkeypatch.setattr(analyse, "bust", bust)
+    mols = [embedded("CCO"), None, embedded("CC"), embedded("CCC"), None, embedded("O")]
+    result = evaluate(mols, reference=None, posebusters=6, jobs=0)
+    # four are valid and the first of them does not pass: three of six
+    assert (result.metrics["posebusters"]["n"], result.metrics["posebusters"]["of"]) == (3, 6)
+    assert (result.metrics["posebusters_bond_lengths"]["n"], result.metrics["posebusters_bond_lengths"]["of"]) == (4, 4)
+    assert [row["posebusters"] for row in result.rows].count(True) == 3 and result.rows[1]["posebusters"] is False
+    asked.clear()
+    part = evaluate(mols, reference=None, posebusters=4, jobs=0)
+    assert part.metrics["posebusters"]["of"] == 4 and len(asked) == sum(
+        "posebusters" in row and mols[row["index"]] is not None for row in part.rows
+    )
+    with pytest.raises(ValueError, match="posebusters = -1"):
+        evaluate(mols, reference=None, posebusters=-1)
