@@ -121,6 +121,8 @@ class SamplerConfig:
     Attributes:
         steps: sampler steps; one network evaluation each.
         density: rho of the time grid; 0 is uniform in the clock, 2 dense in the middle.
+        order: 1 steps continuous fields along the guess of now; 2 along one extrapolated from the evaluation before
+            (Adams-Bashforth, no further evaluation), wherever churn has not raised the noise in between.
         churn: share by which the noise on positions is raised before each step while it is between `churn_from` and
             `churn_to` (units of s_data).
         remask: rate eta at which shown symbols are hidden again per unit of the clock.
@@ -133,6 +135,7 @@ class SamplerConfig:
 
     steps: int = 50
     density: float = 2.0
+    order: int = 1
     churn: float = 0.4
     churn_from: float = 0.03
     churn_to: float = 3.0
@@ -147,6 +150,8 @@ class SamplerConfig:
             raise ValueError(f"steps must be at least 1, not {self.steps}: 50 is the default, 20 fast, 100 best")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}: 1 draws as predicted")
+        if self.order not in (1, 2):
+            raise ValueError(f"order must be 1 or 2, not {self.order}")
         for name in ("churn", "remask", "confidence"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")

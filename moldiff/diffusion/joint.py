@@ -14,7 +14,7 @@ from moldiff.denoiser import Clocks, Condition, Denoiser, Network, Prediction
 from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.lattice import LatticeProcess
-from moldiff.diffusion.process import Process
+from moldiff.diffusion.process import Multistep, Process
 from moldiff.diffusion.schedule import log_linear, log_linear_clock
 from moldiff.diffusion.torus import TorusProcess
 from moldiff.state import SYMBOL_FIELDS, Alphabet, State
@@ -110,6 +110,26 @@ class JointProcess:
             for name, process in self.processes.items()
         }
         return state.replace(**stepped)
+
+    def extrapolate(
+        self,
+        prediction: Prediction,
+        previous: Prediction,
+        state: State,
+        *,
+        before: Clocks,
+        clocks: Clocks,
+        after: Clocks,
+    ) -> Prediction:
+        """A prediction for a second-order step from `clocks` to `after`, from one made at the clocks `before`.
+
+        Continuous fields alone are extrapolated; the logits of symbols are those of now.
+        """
+        for name, process in self.processes.items():
+            if isinstance(process, Multistep):
+                times = {"before": before.time(name, state), "t_from": clocks.time(name, state)}
+                prediction = process.extrapolate(prediction, previous, state, **times, t_to=after.time(name, state))
+        return prediction
 
     def churn(
         self, state: State, clocks: Clocks, sampler: SamplerConfig, *, generator: torch.Generator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -44,6 +44,28 @@ class Process(Protocol):
         generator: torch.Generator,
     ) -> Tensor:
         """The field moved from clock t_from to an earlier t_to (both (B,))."""
+        ...
+
+
+@runtime_checkable
+class Multistep(Protocol):
+    """What a process of a continuous field may offer beside: a second-order step from the evaluation before."""
+
+    def extrapolate(
+        self,
+        prediction: Prediction,
+        previous: Prediction,
+        state: State,
+        *,
+        before: Tensor,
+        t_from: Tensor,
+        t_to: Tensor,
+    ) -> Prediction:
+        """The prediction with this field's guess replaced by its mean over the step from t_from to t_to.
+
+        `previous` was made at the clock `before`; all clocks are (B,). Where no rule applies (no step behind, or one
+        onto clock 0) the guess stays.
+        """
         ...
 
 

@@ -51,7 +51,8 @@ def sample(
         config: steps, churn, re-masking.
         given: field -> bool mask of the entries that are exactly data; a field that is given whole is not stepped.
         condition: target properties.
-        callback: called after every step with a `Step`; completion, steering and recording hook in here.
+        callback: called after every step with a `Step`; completion, steering and recording hook in here. One that
+            exchanges rows must do so among structures of the same clocks.
 
     Returns:
         The finished batch, at clock 0. Given entries are bit-identical to those of `state`.
@@ -72,6 +73,7 @@ def sample(
         )
 
     previous: Prediction | None = None
+    before: Clocks | None = None
     clocks = clocks_at(grid[0])
     current = process.prior(state, clocks, generator=generator)
     for index in range(config.steps):
@@ -79,8 +81,11 @@ def sample(
         if index + 1 < config.steps:
             current, clocks = process.churn(current, clocks, config, generator=generator)
         prediction = denoiser(current, clocks, condition, previous)
-        current = process.step(current, prediction, clocks, after, generator=generator)
-        clocks, previous = after, prediction
+        guess = prediction
+        if config.order == 2 and previous is not None and before is not None:
+            guess = process.extrapolate(prediction, previous, current, before=before, clocks=clocks, after=after)
+        current = process.step(current, guess, clocks, after, generator=generator)
+        before, clocks, previous = clocks, after, prediction
         if callback is not None:
             changed = callback(Step(index, config.steps, current, clocks, prediction))
             if changed is not None:

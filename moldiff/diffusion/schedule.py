@@ -44,3 +44,20 @@ def time_grid(steps: int, density: float = 2.0) -> Tensor:
     grid = (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
     grid[0], grid[-1] = 1.0, 0.0
     return grid
+
+
+def multistep_weight(now: Tensor, later: Tensor, before: Tensor) -> Tensor:
+    """Weight c of a second-order multistep rule: the mean guess over a step is D + c (D - D_before).
+
+    With the guess linear in a variable lambda between evaluations, the Adams-Bashforth rule for the exponential
+    integrator of Lu et al. (2022, DPM-Solver++ 2M) is c = h / (2 h_before), with h the step in lambda.
+
+    Args:
+        now, later, before: lambda where the step starts, where it ends and at the evaluation before, any one shape.
+
+    Returns:
+        c, at most 1; 0 where there is no step behind (noise was raised in between) or the step is unbounded.
+    """
+    ahead, behind = (later - now).abs(), (now - before) * torch.sign(later - now)
+    usable = (behind > 1e-6) & torch.isfinite(ahead) & torch.isfinite(behind)
+    return torch.where(usable, ahead / (2 * behind.clamp_min(1e-6)), 0.0).clamp_max(1.0)

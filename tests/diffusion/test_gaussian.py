@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -231,7 +232,7 @@ def test_mixture_given_some_atoms(churn: float) -> None:
     assert torch.allclose(share, weights, atol=4 * (0.25 / count) ** 0.5)
 
 
-def sample_gaussian(d: float, *, count: int, n: int, steps: int, churn: float) -> Tensor:
+def sample_gaussian(d: float, *, count: int, n: int, steps: int, churn: float, order: int = 1) -> Tensor:
     """Samples of N(0, d^2) data in the centred subspace, whose denoiser is x_hat = d^2 / (d^2 + s^2) x."""
     process = GaussianProcess(CONFIG)
 
@@ -246,7 +247,7 @@ def sample_gaussian(d: float, *, count: int, n: int, steps: int, churn: float) -
         JointProcess([process]),
         state=positions_only(count, n),
         generator=torch.Generator().manual_seed(0),
-        config=SamplerConfig(steps=steps, churn=churn),
+        config=SamplerConfig(steps=steps, churn=churn, order=order),
     ).field("positions")
 
 
@@ -278,3 +279,40 @@ def test_variance_of_the_default_sampler_is_that_of_its_recursion() -> None:
     assert (
         0.7 < variance / d**2 < 1.0
     )  # first-order steps with constant churn narrow: 0.83 at 50 steps, 0.95 without churn
+
+
+def end_of_flow(d: float, steps: int, order: int) -> float:
+    """What the flow of N(0, d^2) data makes of prior noise of one sample, over what it should make of it."""
+    process, n = GaussianProcess(CONFIG), 4
+    state = positions_only(1, n)
+    top = float(process.level(torch.ones(1), state))
+    start = top * noise(state, torch.zeros_like(state.mask), generator=torch.Generator().manual_seed(0))
+    drawn = sample_gaussian(d, count=1, n=n, steps=steps, churn=0.0, order=order)
+    # the exact flow keeps x / sqrt(d^2 + s^2)
+    return float((drawn * start).sum() / start.square().sum()) * (d**2 + top**2) ** 0.5 / d
+
+
+def test_errors_fall_with_the_order_of_the_step() -> None:
+    """Halving the steps of an exactly known flow: half the error of first order, a quarter of second."""
+    for order in (1, 2):
+        coarse, fine = (abs(end_of_flow(0.5, steps, order) - 1) for steps in (100, 200))
+        assert coarse / fine == pytest.approx(2**order, rel=0.25)
+    assert abs(end_of_flow(0.5, 50, 2) - 1) < 0.2 * abs(end_of_flow(0.5, 50, 1) - 1)
+
+
+def test_second_order_keeps_first_order_where_churn_raises_the_noise() -> None:
+    one, two = (sample_gaussian(0.5, count=50, n=4, steps=30, churn=0.4, order=order) for order in (1, 2))
+    inside = SamplerConfig(steps=30, churn=0.4, churn_from=0.0, churn_to=1e9)
+    assert not torch.equal(one, two)  # outside of the window of churn
+    process = GaussianProcess(CONFIG)
+    first, second = (
+        sample(
+            posterior_mean(process, clouds(5), torch.tensor([0.5, 0.3, 0.2])),
+            JointProcess([process]),
+            state=positions_only(20, 5),
+            generator=torch.Generator().manual_seed(0),
+            config=replace(inside, order=order),
+        ).field("positions")
+        for order in (1, 2)
+    )
+    assert torch.allclose(first, second, atol=1e-5)

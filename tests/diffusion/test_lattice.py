@@ -144,3 +144,18 @@ def test_bad_statistics_and_predictions_are_refused() -> None:
     state = state_of(skewed(1))
     with pytest.raises(ValueError, match="knows no cells"):
         LatticeProcess(CONFIG).loss(Prediction(), state, state, Clocks.shared(state, 0.5))
+
+
+def test_second_order_takes_the_guess_to_its_mean_over_the_step() -> None:
+    process, state = LatticeProcess(CONFIG), state_of(skewed(3))
+    times = {"before": torch.full((3,), 0.8), "t_from": torch.full((3,), 0.6), "t_to": torch.full((3,), 0.5)}
+    now, earlier = Prediction(invariants=torch.ones(3, 6)), Prediction(invariants=torch.full((3, 6), 3.0))
+    taken = process.extrapolate(now, earlier, state, **times)
+    weight = torch.logit(torch.tensor(0.6)) / (2 * (torch.logit(torch.tensor(0.8)) - torch.logit(torch.tensor(0.6))))
+    assert taken.invariants is not None
+    assert torch.allclose(taken.invariants, 1 - 2 * weight)
+    zero, one = torch.zeros(3), torch.ones(3)
+    for edge in (times | {"t_to": zero}, times | {"before": one}, times | {"t_from": zero, "t_to": zero}):
+        kept = process.extrapolate(now, earlier, state, **edge)
+        assert kept.invariants is not None and torch.equal(kept.invariants, torch.ones(3, 6))
+    assert process.extrapolate(Prediction(), earlier, state, **times) == Prediction()

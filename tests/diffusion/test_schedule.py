@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moldiff.config import CategoricalConfig, SamplerConfig
-from moldiff.diffusion.schedule import hidden_share, log_linear, log_linear_clock, time_grid
+from moldiff.diffusion.schedule import hidden_share, log_linear, log_linear_clock, multistep_weight, time_grid
 
 
 @given(steps=st.integers(1, 300), density=st.floats(0, 2.7))
@@ -64,3 +64,19 @@ def test_log_linear_ends() -> None:
 def test_hidden_share() -> None:
     share = hidden_share(torch.tensor([0.0, 0.25, 0.475, 0.7, 1.0]), 0.25, 0.7)
     assert torch.allclose(share, torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
+
+
+def test_the_multistep_rule_is_exact_for_a_guess_that_is_linear() -> None:
+    before, now, later = torch.tensor([3.0]), torch.tensor([1.0]), torch.tensor([0.5])
+    weight = multistep_weight(now, later, before)
+    assert float(weight) == pytest.approx(0.5 / (2 * 2.0))
+    # D = 7 - 4 x: its mean between 1 and 0.5 is its value at 0.75
+    assert float((7 - 4 * now) + weight * ((7 - 4 * now) - (7 - 4 * before))) == pytest.approx(7 - 4 * 0.75)
+
+
+def test_the_multistep_rule_is_left_out_where_there_is_no_step_behind() -> None:
+    inf = math.inf
+    rows = torch.tensor([[1.0, 0.5, 1.0], [1.0, 0.5, 0.7], [1.0, -inf, 2.0], [-inf, -inf, -inf], [1.0, 0.5, inf]])
+    assert multistep_weight(rows[:, 0], rows[:, 1], rows[:, 2]).tolist() == [0.0] * 5
+    far = multistep_weight(torch.tensor([1.0]), torch.tensor([-9.0]), torch.tensor([1.1]))
+    assert float(far) == 1.0  # bounded

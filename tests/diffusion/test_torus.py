@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from moldiff.denoiser import Clocks, Prediction
+from moldiff.config import SamplerConfig
+from moldiff.denoiser import Clocks, Condition, Prediction
+from moldiff.diffusion.joint import JointProcess
+from moldiff.diffusion.sampler import sample
 from moldiff.diffusion.torus import TorusProcess, shortest, wrap
 from moldiff.state import State
 
@@ -129,3 +132,26 @@ def test_a_denoiser_without_a_tangent_is_refused() -> None:
     noisy, clocks = corrupted(state, 0.5)
     with pytest.raises(ValueError, match="no tangent"):
         TorusProcess().loss(Prediction(), state, noisy, clocks)
+
+
+def test_second_order_follows_a_velocity_that_turns_with_the_clock() -> None:
+    """v = a + b t integrates to a + b / 2 over the unit clock; only the first step is of first order."""
+    a, b = torch.tensor([0.1, -0.2, 0.3]), torch.tensor([0.4, 0.2, -0.1])
+
+    def denoise(
+        state: State, clocks: Clocks, condition: Condition | None = None, previous: Prediction | None = None
+    ) -> Prediction:
+        t = clocks.time("fractional", state)[:, None, None]
+        return Prediction(tangent=(a + b * t).expand(len(state), state.mask.shape[1], 3))
+
+    errors = {}
+    for order in (1, 2):
+        config = SamplerConfig(steps=20, density=0.0, order=order, anneal=0.0, anneal_given=0.0)
+        process, start = JointProcess([TorusProcess()]), crystals(2, 3)
+        f = sample(denoise, process, state=start, generator=torch.Generator().manual_seed(0), config=config)
+        prior = process.prior(start, Clocks.shared(start, 1.0), generator=torch.Generator().manual_seed(0))
+        moved = shortest(f.field("fractional") - prior.field("fractional") + a + b / 2)
+        errors[order] = float(moved.abs().max())
+    assert errors[1] == pytest.approx(0.4 / 2 / 20, rel=0.01)
+    # the last step ends on clock 0 like any other here; the first one alone is of first order
+    assert errors[2] == pytest.approx(0.4 / 2 / 20**2, rel=0.01)
