@@ -1,14 +1,18 @@
 """One setting of the sampler changed at a time, on the same weights, sizes and seeds.
 
     python benchmarks/sampler.py runs/qm9 -n 400 --seed 1000
+    python benchmarks/sampler.py qm9 -n 250 --steps 5 10 20 50 100 250 --settings "first order" "as shipped" \\
+        --out curve
 
-Writes benchmarks/results/sampler.json: V&C, stability, unique, MMFF94 energy drop, rings and aromatic share of each.
+Writes benchmarks/results/sampler.json, or another name, as it goes: V&C, stability, unique, MMFF94 energy drop, rings,
+aromatic share and share of hydrogen of each setting at each number of steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import time
 from typing import Any
 
@@ -17,21 +21,43 @@ from common import median_interval, provenance, write_json
 import moldiff
 from moldiff.molecules.energy import mmff_drop
 from moldiff.molecules.summary import rate, summary
+from moldiff.molecules.validity import Verdict
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "as shipped": {},
-    "no churn": {"churn": 0.0},
-    "churn 0.2": {"churn": 0.2},
-    "churn 0.8": {"churn": 0.8},
+    "first order": {"order": 1, "churn": 0.0},
+    "second order": {"order": 2, "churn": 0.0},
+    "first order, churn 0.2": {"order": 1, "churn": 0.2},
+    "first order, churn 0.4": {"order": 1, "churn": 0.4},
+    "churn 0.4 at small noise": {"churn": 0.4, "churn_to": 0.3},
     "no re-masking": {"remask": 0.0},
     "re-masking 10": {"remask": 10.0},
     "re-masking 50": {"remask": 50.0},
+    "temperature 1": {"temperature": 1.0},
     "temperature 0.9": {"temperature": 0.9},
+    "temperature 0.8": {"temperature": 0.8},
     "confidence 0.5": {"confidence": 0.5},
     "confidence 2": {"confidence": 2.0},
     "grid density 1": {"density": 1.0},
-    "grid density 2": {"density": 2.0},
+    "grid density 2.5": {"density": 2.5},
 }
+
+
+def judged(verdicts: list[Verdict]) -> dict[str, Any]:
+    """What is compared of the structures drawn with one setting."""
+    mols = [v.mol for v in verdicts if v.valid_connected and v.mol is not None]
+    found = [mmff_drop(mol) for mol in mols]
+    rates = summary(verdicts)
+    # validity must not be bought with diversity: what the valid molecules are made of
+    atoms = sum(mol.GetNumAtoms() for mol in mols)
+    hydrogens = sum(atom.GetAtomicNum() == 1 for mol in mols for atom in mol.GetAtoms())
+    return {
+        **{name: rates[name] for name in ("valid_connected", "molecule_stable", "atom_stable", "unique")},
+        "mmff_drop": median_interval([value[0] for value in found if value is not None]),
+        "rings": sum(mol.GetRingInfo().NumRings() for mol in mols) / max(len(mols), 1),
+        "aromatic": rate(sum(any(atom.GetIsAromatic() for atom in mol.GetAtoms()) for mol in mols), len(mols)),
+        "hydrogen": hydrogens / max(atoms, 1),
+    }
 
 
 def main() -> None:
@@ -40,40 +66,29 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("-n", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, nargs="+", default=[50])
     parser.add_argument("--settings", nargs="*", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--out", default="sampler")
     args = parser.parse_args()
     generator = moldiff.load(args.model)
-    shipped = dataclasses.replace(generator.sampler, steps=args.steps)
-    results: dict[str, Any] = {}
-    for name in args.settings:
-        generator.sampler = dataclasses.replace(shipped, **SETTINGS[name])
+    shipped = generator.sampler
+    results: list[dict[str, Any]] = []
+    for name, steps in itertools.product(args.settings, args.steps):
+        generator.sampler = dataclasses.replace(shipped, **SETTINGS[name], steps=steps)
         start = time.perf_counter()
         verdicts = [item.verdict for item in generator.stream(args.n, seed=args.seed)]
-        seconds = time.perf_counter() - start
-        found = [mmff_drop(v.mol) for v in verdicts if v.valid_connected and v.mol is not None]
-        rates = summary(verdicts)
-        chosen = {k: rates[k] for k in ("valid_connected", "molecule_stable", "atom_stable", "unique")}
-        drop = median_interval([value[0] for value in found if value is not None])
-        # validity must not be bought with diversity: what the valid molecules are made of
-        mols = [v.mol for v in verdicts if v.valid_connected and v.mol is not None]
-        rings = sum(mol.GetRingInfo().NumRings() for mol in mols) / max(len(mols), 1)
-        aromatic = rate(sum(any(atom.GetIsAromatic() for atom in mol.GetAtoms()) for mol in mols), len(mols))
-        results[name] = {
-            "sampler": dataclasses.asdict(generator.sampler),
-            **chosen,
-            "mmff_drop": drop,
-            "rings": rings,
-            "aromatic": aromatic,
-        }
-        both = rates["valid_connected"]
+        result = {"setting": name, "steps": steps, "sampler": dataclasses.asdict(generator.sampler), **judged(verdicts)}
+        results.append(result)
+        both, drop = result["valid_connected"], result["mmff_drop"]
+        share = f"{100 * both['value']:.1f} ({100 * both['low']:.1f}-{100 * both['high']:.1f}) %"
+        strain = f"{drop['value']:.2f} ({drop['low']:.2f}-{drop['high']:.2f}) kcal/mol"
         print(
-            f"{name:18} V&C {100 * both['value']:.1f} ({100 * both['low']:.1f}-{100 * both['high']:.1f}) %, MMFF94 "
-            f"drop {drop['value']:.2f} ({drop['low']:.2f}-{drop['high']:.2f}) kcal/mol, {seconds:.0f} s",
+            f"{name:24} {steps:4} steps: V&C {share}, MMFF94 drop {strain}, "
+            f"aromatic {100 * result['aromatic']['value']:.1f} %, {time.perf_counter() - start:.0f} s",
             flush=True,
         )
         content = {"meta": provenance(args.seed), "n": args.n, "facts": generator.config.facts, "results": results}
-        write_json("sampler", content)
+        write_json(args.out, content)
 
 
 if __name__ == "__main__":
