@@ -230,6 +230,7 @@ class Trainer:
         start = time.monotonic() - self.seconds
         saved = time.monotonic()
         times: list[float] = []
+        checks: list[float] = []
         begin, next_check = self.step, self._next_check()
         bar = tqdm(total=self.plan.steps if self.plan else None, initial=self.step, disable=not (progress and first))
         log = (self.out / "log.jsonl").open("a") if first else None
@@ -247,12 +248,12 @@ class Trainer:
                     log.write(json.dumps(line) + "\n")
                     log.flush()
                     bar.set_postfix(loss=f"{line['loss']:.3f}", mol_s=f"{self.passes / max(self.seconds, 1e-9):.0f}")
-                if first and self.config.check_every and self.plan and self.step >= next_check * self.plan.steps:
-                    next_check = self._next_check()
+                if log and self._check_due(next_check, times, checks):
+                    next_check, check_start = self._next_check(), time.monotonic()
                     result = self.check()
+                    checks.append(time.monotonic() - check_start)
                     bar.write(f"step {self.step}: {json.dumps(result)}")
-                    if log:
-                        log.write(json.dumps({"step": self.step, "check": result}) + "\n")
+                    log.write(json.dumps({"step": self.step, "check": result}) + "\n")
                 if first and self._due(saved, now):
                     self.save()
                     saved = time.monotonic()
@@ -270,6 +271,16 @@ class Trainer:
         every = self.config.check_every
         done = self.step / self.plan.steps if self.plan else 0.0
         return every * (math.floor(done / every + 1e-9) + 1) if every else math.inf
+
+    def _check_due(self, share: float, times: list[float], checks: list[float]) -> bool:
+        """Whether to check by sampling now; of a budget of minutes all checks take a twentieth at most."""
+        if not self.config.check_every or self.plan is None or self.step < share * self.plan.steps:
+            return False
+        if self.config.minutes is None:
+            return True
+        evaluations = self.model.sampler.steps * self.config.check_samples / self.batch
+        cost = checks[-1] if checks else evaluations * statistics.median(times[-20:]) / 3  # no backward pass
+        return sum(checks) + cost <= self.config.minutes * 60 / 20
 
     def _due(self, saved: float, now: float) -> bool:
         if self.config.save_steps is not None:

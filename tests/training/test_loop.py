@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -242,6 +243,19 @@ def test_other_errors_and_a_batch_of_one_are_not_halved(
     monkeypatch.setattr(run, "losses", fail(torch.OutOfMemoryError("CUDA out of memory")))
     with pytest.raises(torch.OutOfMemoryError):
         run.update()
+
+
+def test_checks_take_a_twentieth_of_the_minutes(trainer: Callable[..., Trainer]) -> None:
+    run = trainer(minutes=10, check_every=0.1, check_samples=6, batch=3)
+    run.step, run.plan = 5, Plan.of(10)
+    brief, long = (seconds / (run.model.sampler.steps * 2 / 3) for seconds in (29, 31))  # a step, by what a check takes
+    assert run._check_due(0.5, [brief], [])
+    assert not run._check_due(0.6, [brief], [])
+    assert not run._check_due(0.5, [long], [])
+    assert run._check_due(0.5, [long], [15.0])
+    assert not run._check_due(0.5, [brief], [15.0, 16.0])
+    run.config = dataclasses.replace(run.config, minutes=None, steps=10)
+    assert run._check_due(0.5, [long], [])
 
 
 def test_minutes_fix_a_plan_once(trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
