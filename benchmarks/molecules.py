@@ -1,19 +1,28 @@
 """The numbers of the README: sample a model at several step counts and seeds, evaluate everything drawn, write a table.
 
-    python benchmarks/molecules.py qm9 -n 1000 --seeds 0 1 2 --steps 20 50 100 --xtb 200 --posebusters
+    python benchmarks/molecules.py qm9 -n 1000 --seeds 0 1 2 --steps 20 50 100 --xtb 200
 
-One file a step count, benchmarks/results/molecules-<model>-<steps>.json, written as soon as it is known; ``--table``
-only puts the tables together from the files that are there, benchmarks/results/molecules-<model>.md: one for the bonds
-as generated, one for the same structures with their bonds removed (the EDM protocol). Nothing is filtered: every
-structure drawn counts. The second by hand, for a file of samples: moldiff evaluate samples.sdf --protocol edm
+One file a step count, benchmarks/results/molecules-<model>-<steps>.json, written as soon as it is known: the numbers of
+every seed alone (``by_seed``), their mean and deviation (``over_seeds``), and those of all seeds together with
+intervals (``evaluation``), which alone hold energies. ``--table`` only puts the tables together from the files that are
+there, benchmarks/results/molecules-<model>.md: one for the bonds as generated, one for the same structures with their
+bonds removed (the EDM protocol). Nothing is filtered: every structure drawn counts. The second by hand, for a file of
+samples: moldiff evaluate samples.sdf --protocol edm
+
+What was drawn stays in ``--samples``, a file a step count and seed: an interrupted run goes on where it was, and the
+same samples can be judged again. Other weights, settings or numbers of structures are other files.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 import time
+import zipfile
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +32,7 @@ from common import RESULTS, provenance, write_json
 import moldiff
 from moldiff.evaluation import evaluate
 from moldiff.evaluation.definitions import definition
-from moldiff.evaluation.rates import rates
+from moldiff.molecules.convert import Arrays
 
 ROWS = (
     *("valid", "valid_connected", "valid_connected_published", "atom_stable", "molecule_stable"),
@@ -38,26 +47,94 @@ EDM_ROWS = (
 )
 
 
-def draw(generator: Any, n: int, seeds: list[int], steps: int) -> tuple[list[Any], float]:
-    """All structures in order, seed after seed, and the seconds it took, chemistry included."""
+def draw(generator: Any, n: int, *, seed: int, steps: int, folder: Path) -> tuple[list[Arrays], float]:
+    """All structures of a seed in order, and the seconds it took, chemistry included; drawn once, then read."""
+    settings = json.dumps(dataclasses.asdict(generator.sampler), sort_keys=True, default=str)
+    digest = sha256(settings.encode() + generator.path.read_bytes()).hexdigest()[:12]
+    path = folder / f"{digest}-{steps}-{seed}-{n}.npz"
+    stored = load(path)
+    if stored is not None:
+        return stored
     start = time.perf_counter()
-    found = []
-    for seed in seeds:
-        items = sorted(generator.stream(n, seed=seed, steps=steps, progress=True), key=lambda item: item.number)
-        found += [item.arrays for item in items]
-    return found, time.perf_counter() - start
+    items = sorted(generator.stream(n, seed=seed, steps=steps, progress=True), key=lambda item: item.number)
+    found, seconds = [item.arrays for item in items], time.perf_counter() - start
+    save(path, found, seconds)
+    return found, seconds
 
 
-def by_seed(rows: list[dict[str, Any]], n: int, seeds: list[int], training: Any) -> dict[str, dict[str, float | None]]:
-    """The main numbers of each seed alone, to see how much they scatter."""
-    table = {}
-    for place, seed in enumerate(seeds):
-        own = rows[place * n : (place + 1) * n]
-        drops = [row["mmff_drop"] for row in own if not np.isnan(row.get("mmff_drop", np.nan))]
-        values = {name: metric["value"] for name, metric in rates(own, training, protocol="bonds").items()}
-        values["mmff_drop"] = float(np.median(drops)) if drops else float("nan")
-        table[str(seed)] = {name: value if np.isfinite(value) else None for name, value in values.items()}
+def save(path: Path, structures: Sequence[Arrays], seconds: float) -> None:
+    """Write structures as drawn, valid or not, and the seconds they took; never half of a file."""
+    names = [field.name for field in dataclasses.fields(Arrays)]
+    flat = {name: np.concatenate([getattr(one, name).ravel() for one in structures]) for name in names}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with open(temporary, "wb") as stream:
+        np.savez_compressed(stream, n_atoms=[len(one.numbers) for one in structures], seconds=seconds, **flat)
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> tuple[list[Arrays], float] | None:
+    """What `save` wrote; None where there is no such file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {name: file[name] for name in file.files}
+    except (FileNotFoundError, EOFError, ValueError, zipfile.BadZipFile):
+        return None
+    found, atom, pair = [], 0, 0
+    for n in stored["n_atoms"].tolist():
+        here, bonds = slice(atom, atom + n), stored["bonds"][pair : pair + n * n].reshape(n, n)
+        positions = stored["positions"][3 * atom : 3 * (atom + n)].reshape(n, 3)
+        found.append(Arrays(stored["numbers"][here], positions, stored["charges"][here], bonds))
+        atom, pair = atom + n, pair + n * n
+    return found, float(stored["seconds"])
+
+
+def known(value: float | None) -> float | None:
+    """A number as JSON may hold it."""
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def over_seeds(by_seed: dict[str, dict[str, float | None]]) -> dict[str, dict[str, float | int | None]]:
+    """Mean and standard deviation of every number over the seeds that have it."""
+    table: dict[str, dict[str, float | int | None]] = {}
+    for name in dict.fromkeys(name for values in by_seed.values() for name in values):
+        found = [value for values in by_seed.values() if (value := values.get(name)) is not None]
+        if found:
+            deviation = float(np.std(found, ddof=1)) if len(found) > 1 else None
+            table[name] = {"mean": float(np.mean(found)), "deviation": deviation, "seeds": len(found)}
     return table
+
+
+def run(generator: Any, steps: int, *, args: argparse.Namespace, reference: Any) -> dict[str, Any]:
+    """Draw all seeds at one step count, judge each alone and all together."""
+    structures, seconds, by_seed = [], 0.0, {}
+    options = {"reference": reference, "jobs": args.jobs, "seed": args.seeds[0]}
+    for seed in args.seeds:
+        own, took = draw(generator, args.n, seed=seed, steps=steps, folder=args.samples)
+        structures, seconds = structures + own, seconds + took
+        if len(args.seeds) > 1:
+            metrics = evaluate(own, **options).metrics
+            by_seed[str(seed)] = {name: known(metric["value"]) for name, metric in metrics.items()}
+    result = evaluate(structures, xtb=args.xtb, posebusters=args.posebusters, **options)
+    print(result)
+    bare = evaluate(structures, protocol="edm", **options)
+    print(bare)
+    if not by_seed:
+        by_seed = {str(args.seeds[0]): {name: known(metric["value"]) for name, metric in result.metrics.items()}}
+    return {
+        "meta": provenance(args.seeds[0]),
+        "model": {"name": generator.name, "facts": generator.config.facts},
+        "sampler": dataclasses.asdict(generator.sampler) | {"steps": steps},
+        "steps": steps,
+        "seeds": args.seeds,
+        "n": args.n,
+        "seconds": round(seconds, 1),
+        "molecules_per_second": round(len(structures) / seconds, 2),
+        "by_seed": by_seed,
+        "over_seeds": over_seeds(by_seed),
+        "evaluation": json.loads(result.to_json()),
+        "evaluation_edm": json.loads(bare.to_json()),
+    }
 
 
 def cell(metric: dict[str, Any] | None, share: bool, key: str = "value") -> str:
@@ -115,8 +192,8 @@ def table(results: dict[int, dict[str, Any]]) -> str:
         "",
         f"{', '.join(map(str, sorted(drawn)))} structures a column over seeds {first['seeds']}, nothing filtered; "
         f"95 % intervals in brackets; the last column is the same for as many test molecules "
-        f"({first['evaluation']['meta']['reference']['floor_n']}). Molecules/s by steps: {speeds} ({where}). "
-        f"Commit {commit}; `benchmarks/molecules.py`.",
+        f"({first['evaluation']['meta']['reference']['floor_n']}).{scatter(results)} Molecules/s by steps: {speeds} "
+        f"({where}). Commit {commit}; `benchmarks/molecules.py`.",
     ]
     bare = rows(results, EDM_ROWS, part="evaluation_edm", protocol="edm")
     if bare:
@@ -130,6 +207,22 @@ def table(results: dict[int, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def scatter(results: dict[int, dict[str, Any]]) -> str:
+    """How much the main numbers differ between seeds, in words; nothing for a single seed."""
+    parts = []
+    for steps, result in sorted(results.items()):
+        spread = result.get("over_seeds", {}).get("valid_connected", {})
+        if spread.get("deviation") is not None:
+            parts.append(f"{100 * spread['mean']:.1f} +- {100 * spread['deviation']:.1f} % at {steps}")
+    return f" Valid and connected, mean and deviation over the seeds: {', '.join(parts)}." if parts else ""
+
+
+def reference_of(generator: Any) -> str:
+    """What to compare with: the reference beside the weights, else the shipped one of the same data."""
+    beside = generator.path.parent / "reference.npz"
+    return str(beside) if beside.is_file() else str(generator.name)
+
+
 def main() -> None:
     """Sample, evaluate, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -139,41 +232,18 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1000, help="structures a seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, nargs="+", default=[20, 50, 100])
-    parser.add_argument("--xtb", type=int, default=0)
-    parser.add_argument("--posebusters", action="store_true")
+    parser.add_argument("--xtb", type=int, default=0, help="relax so many of all seeds' molecules, and test molecules")
+    parser.add_argument("--posebusters", type=int, default=0, help="test so many of all seeds' structures; 0.17 s each")
+    parser.add_argument("--samples", type=Path, default=Path("runs/samples"), help="folder of what was drawn")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--table", action="store_true", help="only make the table of the results there are")
     args = parser.parse_args()
     name = args.name or Path(args.model).name
     if not args.table:
         generator = moldiff.load(args.model)
+        reference = args.reference or reference_of(generator)
         for steps in args.steps:
-            structures, seconds = draw(generator, args.n, args.seeds, steps)
-            result = evaluate(
-                structures,
-                reference=args.reference or args.model,
-                xtb=args.xtb,
-                posebusters=args.posebusters,
-                jobs=args.jobs,
-                seed=args.seeds[0],
-            )
-            print(result)
-            bare = evaluate(
-                structures, reference=args.reference or args.model, protocol="edm", jobs=args.jobs, seed=args.seeds[0]
-            )
-            print(bare)
-            content = {
-                "meta": provenance(args.seeds[0]),
-                "model": {"name": generator.name, "facts": generator.config.facts},
-                "steps": steps,
-                "seeds": args.seeds,
-                "n": args.n,
-                "seconds": round(seconds, 1),
-                "molecules_per_second": round(len(structures) / seconds, 2),
-                "by_seed": by_seed(result.rows, args.n, args.seeds, None),
-                "evaluation": json.loads(result.to_json()),
-                "evaluation_edm": json.loads(bare.to_json()),
-            }
+            content = run(generator, steps, args=args, reference=reference)
             print(write_json(f"molecules-{name}-{steps}", content))
     stored = {}
     for path in RESULTS.glob(f"molecules-{name}-*.json"):
