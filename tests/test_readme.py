@@ -35,7 +35,7 @@ SHORTER = (
     (r"^view out\.sdf --steps 20", "view out.sdf"),
     (r"--fill", ""),
     (r"^(evaluate .*)", r"\1 --jobs 1"),
-    (r"^(evaluate .*--json - .*)", r"\1 --reference none"),
+    (r"^(evaluate (.*--json - .*|predicted.*))", r"\1 --reference none"),
 )
 
 
@@ -44,12 +44,14 @@ def blocks(kind: str) -> list[str]:
 
 
 def commands() -> Iterator[str]:
-    """The arguments of every `moldiff` command in the order of the README, without torchrun's."""
+    """The arguments of every `moldiff` command, and lines of Python, in the order of the README, without torchrun's."""
     for block in blocks("sh"):
         for line in block.splitlines():
             line = line.split("  #")[0].strip()
             if line.startswith("moldiff "):
                 yield line.removeprefix("moldiff ")
+            elif line.startswith("python -c "):
+                yield line
 
 
 @pytest.fixture
@@ -93,6 +95,9 @@ def test_every_command_runs(folder: Path, capsys: pytest.CaptureFixture[str]) ->
         for pattern, replacement in SHORTER:
             short = re.sub(pattern, replacement, short)
         arguments = shlex.split(short)
+        if arguments[0] == "python":
+            exec(compile(arguments[2], str(README), "exec"), {})
+            continue
         if arguments == ["data", "qm9"]:
             # without a network it says which file to put where
             assert run([*arguments, "--no-download"]) == 2
