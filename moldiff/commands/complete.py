@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
-from moldiff.commands.options import DONE, NOTHING_MADE, Flag, Text, Whole, say
-from moldiff.commands.streams import without_nan, written
+from moldiff.commands.options import Flag, Text, Whole, say
+from moldiff.commands.writing import check, make
+
+if TYPE_CHECKING:
+    from moldiff.generator import Drawn
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,12 @@ class Complete:
         particles: crystals that compete for each place when there is a reward; each costs as much as one.
         strength: how much a unit of the reward counts.
         number: structures to draw; the valid and connected ones are written.
+        keep_invalid: write the others too, with the property `reason` in an SDF.
         steps: sampler steps, one network evaluation each; the model's own by default.
         seed: starting point of all random numbers.
         batch_size: structures worked on at a time; 64 on a CPU and 1024 on a GPU by default.
         device: auto (a GPU if there is one), cpu or cuda.
-        quiet: no table.
+        quiet: no progress bar and no table.
         json: print the summary as JSON instead of the table.
     """
 
@@ -83,6 +87,7 @@ class Complete:
     particles: int = 4
     strength: float = 1.0
     number: Annotated[int, arg(aliases=["-n"])] = 50
+    keep_invalid: Flag = False
     steps: Whole = None
     seed: int = 0
     batch_size: Whole = None
@@ -93,18 +98,19 @@ class Complete:
     def run(self) -> int:
         """Read, complete, write, summarise."""
         from moldiff.data.files import read_molecules
-        from moldiff.data.writing import Writer
-        from moldiff.generator import load, makes_crystals
+        from moldiff.generator import complete, makes_crystals
 
+        check(self)
+        if self.keep is not None and self.atoms:
+            raise ValueError(f"--keep {self.keep} and --atoms {' '.join(map(str, self.atoms))}: give one of them")
         if makes_crystals(self.model):
             return crystals.complete(self)
         crystals.refuse(self, crystals.COMPLETION_ONLY, model="molecules")
-        if self.keep is not None and self.atoms:
-            raise ValueError(f"--keep {self.keep} and --atoms {' '.join(map(str, self.atoms))}: give one of them")
         reading = read_molecules(self.scaffold, hydrogens="implicit")
-        with Writer(self.out) as writer:
-            generator: Any = load(self.model, device=self.device)
-            mols = generator.complete(
+
+        def start(generator: Any) -> tuple[Iterator[Drawn], None]:
+            items = complete.stream(
+                generator,
                 reading[0],
                 self.keep if self.keep is not None else list(self.atoms) or None,
                 n_new=self.n_new or (2, 5),
@@ -113,19 +119,9 @@ class Complete:
                 steps=self.steps,
                 batch_size=self.batch_size,
             )
+            # not before, since a refusal is one line
             if len(reading) > 1:
                 say(f"{self.scaffold} holds {len(reading)} molecules: the first was taken")
-            for place, mol in enumerate(mols):
-                mol.SetProp("_Name", f"{generator.name}-{self.seed}-{place}")
-                writer.write(mol)
-            if self.json:
-                facts = {"model": self.model, "out": str(self.out), "written": writer.count}
-                print(json.dumps(without_nan(facts | mols.report.to_dict())))
-            elif not self.quiet:
-                print(mols.report)
-            if writer.count == 0:
-                say(f"no valid molecule was made, {written(writer)}; draw more (-n) or keep another part")
-                return NOTHING_MADE
-            if not self.quiet:
-                say(written(writer))
-        return DONE
+            return items, None
+
+        return make(self, start, hint="draw more (-n) or keep another part")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import re
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
-from moldiff.commands.options import DONE, INTERRUPTED, NOTHING_MADE, Flag, Text, Whole, say
-from moldiff.commands.streams import reward, targets, whole, without_nan, written
+from moldiff.commands.options import Flag, Text, Whole
+from moldiff.commands.streams import reward, targets
+from moldiff.commands.writing import check, make, stream
 
 if TYPE_CHECKING:
-    from moldiff.data.writing import Writer
-    from moldiff.generator.ranks import Ranks
+    from moldiff.generator import Drawn, Generator
+    from moldiff.generator.guided import Guidance
 
 
 @dataclass(frozen=True)
@@ -106,38 +104,15 @@ class Sample:
 
     def run(self) -> int:
         """Sample, write, summarise."""
-        from moldiff.data.writing import Writer
         from moldiff.generator import makes_crystals
-        from moldiff.generator.ranks import Ranks
 
-        if self.number < 1:
-            raise ValueError(f"-n {self.number}: the number of structures must be at least 1")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"unknown device {self.device!r}: use auto, cpu, cuda or cuda:1")
+        check(self)
         if makes_crystals(self.model):
             return crystals.sample(self)
         crystals.refuse(self, crystals.CRYSTALS_ONLY, model="molecules")
-        ranks = Ranks.join()
-        try:
-            if ranks.rank:
-                return self._sample(None, ranks)
-            with Writer(self.out) as writer:
-                return self._sample(writer, ranks)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
-                raise
-            raise ValueError(f"cannot go on writing: {error.strerror}; {written(writer)}") from error
-        finally:
-            ranks.leave()
+        return make(self, self._start, hint="--keep-invalid writes the others")
 
-    def _sample(self, writer: Writer | None, ranks: Ranks) -> int:
-        import time
-
-        from moldiff.generator import load
-        from moldiff.generator.results import failure
-
-        generator: Any = load(self.model, device=ranks.device(self.device))
-        generator.ranks = ranks
+    def _start(self, generator: Generator) -> tuple[Iterator[Drawn], Guidance]:
         plan = generator.guide(
             target=targets(self.target),
             guidance=self.guidance,
@@ -151,58 +126,4 @@ class Sample:
             particles=self.particles,
             strength=self.strength,
         )
-        verdicts, lost, start = [], 0, time.perf_counter()
-        items = generator.stream(
-            self.number,
-            seed=self.seed,
-            steps=self.steps,
-            n_atoms=self.n_atoms,
-            batch_size=self.batch_size,
-            fill=self.fill,
-            progress=sys.stderr.isatty() and not self.quiet and writer is not None,
-            plan=plan,
-        )
-        if writer is None:
-            # not the first process: what it draws goes there
-            for _ in items:
-                pass
-            return DONE
-        try:
-            for item in items:
-                verdicts.append(item.verdict)
-                mol = item.mol
-                if mol is None and self.keep_invalid:
-                    mol = failure(item).mol
-                    lost += mol is None
-                if mol is None:
-                    continue
-                mol.SetProp("_Name", f"{generator.name}-{self.seed}-{item.number}")
-                if self.keep_invalid:
-                    mol.SetProp("reason", item.verdict.reason)
-                with whole():
-                    writer.write(mol)
-        except KeyboardInterrupt:
-            say(f"interrupted: {written(writer)}, out of {len(verdicts)} structures drawn so far")
-            return INTERRUPTED
-        report = generator.report(
-            verdicts,
-            asked=self.number,
-            seconds=time.perf_counter() - start,
-            steps=self.steps,
-            seed=self.seed,
-            batch_size=self.batch_size,
-            guidance=plan,
-        )
-        if self.json:
-            facts = {"model": self.model, "out": str(self.out), "written": writer.count}
-            print(json.dumps(without_nan(facts | report.to_dict())))
-        elif not self.quiet:
-            print(report)
-        if lost:
-            say(f"{lost} invalid structures could not even be written as they are")
-        if writer.count == 0:
-            say(f"no valid molecule was made, {written(writer)}; --keep-invalid writes the others")
-            return NOTHING_MADE
-        if not self.quiet:
-            say(written(writer))
-        return DONE
+        return stream(self, generator, plan), plan

@@ -172,7 +172,14 @@ def finish(
         return exact_count(model, symbol=elements.index("H"), count=wanted, free=free, generator=noise)
 
     for rows, done in walk(
-        generator, state, given_atoms(state, atoms), seed=seed, batch_size=batch_size, sampler=sampler, wrap=wrap
+        generator,
+        state,
+        given_atoms(state, atoms),
+        seed=seed,
+        batch_size=batch_size,
+        sampler=sampler,
+        wrap=wrap,
+        ranks=generator.ranks,
     ):
         for number, arrays in zip(rows.tolist(), to_arrays(done, generator.alphabets), strict=True):
             result = put_back(arrays, chosen[number].arrays, centres[number])

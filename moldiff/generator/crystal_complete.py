@@ -150,41 +150,45 @@ def stream(
     cell = torch.from_numpy(symmetric_cells(seed_crystal.arrays.cell[None])).float()
     fixed = torch.from_numpy(~seed_crystal.redrawn)
 
-    def part(rows: torch.Tensor) -> tuple[State, dict[str, torch.Tensor]]:
+    def blank(rows: torch.Tensor) -> State:
         state = blank_crystals(sizes[rows].tolist())
         state.field("fractional")[:, :kept] = fractional
         state.field("elements")[:, :kept] = elements
+        return state.replace(cell=cell.repeat(len(rows), 1, 1)) if seed_crystal.keep_cell else state
+
+    def given(state: State) -> dict[str, torch.Tensor]:
         places, symbols = torch.zeros_like(state.mask), torch.zeros_like(state.mask)
         places[:, :kept], symbols[:, :kept] = True, fixed
-        given = {"fractional": places, "elements": symbols}
+        masks = {"fractional": places, "elements": symbols}
         if seed_crystal.keep_cell:
-            state = state.replace(cell=cell.repeat(len(rows), 1, 1))
-            given["cell"] = torch.ones(len(rows), dtype=torch.bool)
-        return state, given
+            masks["cell"] = torch.ones(len(state), dtype=torch.bool)
+        return {name: mask.to(model.device) for name, mask in masks.items()}
 
     def items() -> Iterator[DrawnCrystal]:
         keep_large_blocks()
         config = dataclasses.replace(model.sampler, steps=steps) if steps is not None else model.sampler
         process = JointProcess.for_crystals(model.config.diffusion, model.alphabets, sampler=config)
         guess = denoiser(model.network, process)
+        parts = sizes.argsort(stable=True).split(max(1, batch_size // plan.particles))
         with tqdm(total=n, unit="crystal", disable=not progress) as bar:
 
             def advance(step: Step) -> None:
                 bar.update(len(step.state) / (config.steps * plan.particles))
 
-            for index, rows in enumerate(sizes.argsort(stable=True).split(max(1, batch_size // plan.particles))):
-                noise = torch.Generator(model.device).manual_seed(mix(seed, 6, index))
-                state, given = part(rows)
+            def draw(place: int, state: State) -> State:
+                noise = torch.Generator(model.device).manual_seed(mix(seed, 6, place))
                 with model._autocast():
-                    done = plan.draw(
+                    return plan.draw(
                         guess,
                         process,
                         state=state.to(model.device),
                         generator=noise,
                         config=config,
-                        given={name: mask.to(model.device) for name, mask in given.items()},
+                        given=given(state),
                         callback=advance,
                     )
+
+            for rows, done in model.ranks.share(parts, blank=blank, draw=draw, arrived=bar.update):
                 for number, arrays in zip(rows.tolist(), to_crystals(done, model.alphabets), strict=True):
                     yield finished(seed_crystal, arrays, number, f"{model.name}-{seed}-{number}")
 

@@ -17,6 +17,7 @@ from moldiff.data.batching import PERIODIC_TABLE, mix
 from moldiff.denoiser import Denoiser
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
+from moldiff.generator.ranks import Ranks
 from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Model(Protocol):
     sampler: SamplerConfig
     device: torch.device
     path: Path | None
+    ranks: Ranks
 
     def _autocast(self) -> AbstractContextManager[Any]: ...
 
@@ -68,6 +70,7 @@ def walk(
     batch_size: int,
     sampler: SamplerConfig,
     wrap: Wrap | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[tuple[Tensor, State]]:
     """Sample the structures of a state in batches of near sizes.
 
@@ -79,21 +82,30 @@ def walk(
         batch_size: structures a batch.
         sampler: steps, churn, re-masking.
         wrap: constraints of a batch.
+        ranks: the processes that share the batches, this one alone by default.
 
     Returns:
-        pairs (rows, finished State of them, on the CPU, padding cut off).
+        pairs (rows, finished State of them, on the CPU, padding cut off); all in process 0, none in the others.
     """
     keep_large_blocks()
     process = JointProcess.for_molecules(generator.config.diffusion, generator.alphabets, sampler=sampler)
     model = denoiser(generator.network, process)
-    for index, rows in enumerate(state.n_atoms.argsort(stable=True).split(batch_size)):
-        noise = torch.Generator(generator.device).manual_seed(mix(seed, 3, index))
-        size = int(state.n_atoms[rows].max())
-        part = crop(state.index(rows), size).to(generator.device)
-        masks = {name: cut(name, mask[rows], size).to(generator.device) for name, mask in given.items()}
+    parts = state.n_atoms.argsort(stable=True).split(batch_size)
+
+    def blank(rows: Tensor) -> State:
+        return crop(state.index(rows), int(state.n_atoms[rows].max()))
+
+    def draw(place: int, part: State) -> State:
+        rows = parts[place]
+        noise = torch.Generator(generator.device).manual_seed(mix(seed, 3, place))
+        masks = {name: cut(name, mask[rows], part.size).to(generator.device) for name, mask in given.items()}
         wrapped = model if wrap is None else wrap(model, rows, noise)
         with generator._autocast():
-            done = sample(wrapped, process, state=part, generator=noise, config=sampler, given=masks)
+            return sample(
+                wrapped, process, state=part.to(generator.device), generator=noise, config=sampler, given=masks
+            )
+
+    for rows, done in (ranks or Ranks()).share(parts, blank=blank, draw=draw):
         yield rows, done.to("cpu")
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from rdkit.Chem import AllChem
 
 from moldiff.cli import run
 from moldiff.data.files import write
-from moldiff.generator import Generator, Molecules
+from moldiff.generator import Drawn, Generator, complete
 
 Refused = Callable[[list[str]], str]
 
@@ -26,16 +27,16 @@ def scaffold() -> str:
 def test_complete_writes_what_was_made(
     weights: str, scaffold: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # untrained weights make nothing valid: the molecule itself stands in for a completion
+    # untrained weights make nothing valid: the molecule itself stands in for all but one completion
     asked = {}
-    original = Generator.complete
+    original = complete.stream
 
-    def valid(self: Generator, mol: Chem.Mol, keep: str | None, **options: object) -> Molecules:
+    def valid(generator: Generator, mol: Chem.Mol, keep: str | None, **options: Any) -> Iterator[Drawn]:
         asked.update(options, keep=keep)
-        found = original(self, mol, keep, **options)  # type: ignore[arg-type]
-        return Molecules([Chem.Mol(mol), Chem.Mol(mol)], report=found.report, failed=found.failed)
+        for item in original(generator, mol, keep, **options):  # type: ignore[arg-type]
+            yield item._replace(mol=Chem.Mol(mol)) if item.number else item
 
-    monkeypatch.setattr(Generator, "complete", valid)
+    monkeypatch.setattr(complete, "stream", valid)
     arguments = ["complete", weights, scaffold, "--keep", "[OH]", "--n-new", "1", "2", "-n", "3", "--steps", "2"]
     assert run([*arguments, "-o", "out.sdf", "--json"]) == 0
     out, err = capsys.readouterr()
@@ -43,7 +44,7 @@ def test_complete_writes_what_was_made(
     assert facts["asked"] == facts["drawn"] == 3 and facts["written"] == 2 and facts["evaluations"] == 2
     assert asked == {"keep": "[OH]", "n_new": (1, 2), "n": 3, "seed": 0, "steps": 2, "batch_size": None}
     mols = list(Chem.SDMolSupplier("out.sdf", removeHs=False))
-    assert [mol.GetProp("_Name") for mol in mols] == ["demo-0-0", "demo-0-1"]
+    assert [mol.GetProp("_Name") for mol in mols] == ["demo-0-1", "demo-0-2"]
     assert "holds 2 molecules" in err and "2 molecules written to out.sdf" in err
 
 

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from ase.build import bulk
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
+import moldiff
 from moldiff.generator import Generator
 from moldiff.generator.ranks import Ranks
 from moldiff.state import State
@@ -69,23 +73,48 @@ def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     assert ">  <reason>  \nok" in text
 
 
-def test_two_processes_fill_up_a_sample_of_crystals_as_one_does(tmp_path: Path) -> None:
-    """All processes must learn that it is enough: one that does not waits for ever."""
+def both(arguments: list[str], folder: Path, suffix: str) -> tuple[str, str]:
+    """What one process and what two processes write."""
     environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
-    options = ["-n", "6", "--fill", "--batch-size", "2", "--steps", "3", "--n-atoms", "4", "--device", "cpu", "--quiet"]
     texts = []
     for name, start in (
         ("one", [sys.executable, "-m"]),
         ("two", [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]),
     ):
-        out = tmp_path / f"{name}.extxyz"
-        command = [*start, "moldiff", "sample", "mp20", "-o", str(out), *options]
+        out = folder / f"{name}.{suffix}"
+        command = [*start, "moldiff", *arguments, "-o", str(out), "--batch-size", "2", "--device", "cpu"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr
+        assert done.stdout.count("network evaluations") == 1
         texts.append(out.read_text())
-    assert texts[0].count("Lattice") == 6
-    assert texts[1] == texts[0]
+    return texts[0], texts[1]
+
+
+def test_two_processes_fill_up_a_sample_of_crystals_as_one_does(tmp_path: Path) -> None:
+    """All processes must learn that it is enough: one that does not waits for ever."""
+    options = ["-n", "6", "--fill", "--steps", "3", "--n-atoms", "4"]
+    one, two = both(["sample", "mp20", *options], tmp_path, "extxyz")
+    assert one.count("Lattice") == 6
+    assert two == one
+
+
+def test_two_processes_complete_a_molecule_as_one_does(tmp_path: Path) -> None:
+    mol = Chem.AddHs(Chem.MolFromSmiles("CO"))
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    moldiff.write([mol], tmp_path / "seed.sdf")
+    options = ["--n-new", "1", "3", "-n", "7", "--steps", "2", "--keep-invalid"]
+    one, two = both(["complete", "qm9", str(tmp_path / "seed.sdf"), *options], tmp_path, "sdf")
+    assert one.count("$$$$") == 7
+    assert two == one
+
+
+def test_two_processes_complete_a_crystal_as_one_does(tmp_path: Path) -> None:
+    moldiff.write([bulk("NaCl", "rocksalt", a=5.64)], tmp_path / "seed.cif")
+    options = ["--new-cell", "--n-new", "1", "3", "-n", "7", "--steps", "2", "--keep-invalid"]
+    one, two = both(["complete", "mp20", str(tmp_path / "seed.cif"), *options], tmp_path, "extxyz")
+    assert one.count("Lattice") == 7
+    assert two == one
 
 
 def test_one_process_shares_nothing() -> None:
