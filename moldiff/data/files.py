@@ -113,7 +113,10 @@ def read_archive(
     skipped.sort(key=lambda entry: entry.entry)
     if not records:
         reasons = "; ".join(f"entry {index}: {reason}" for index, reason, _ in skipped[:3])
-        raise ValueError(f"{path}: no molecule for an archive ({reasons}); hydrogens='add' adds missing ones")
+        raise ValueError(
+            f"{path}: no molecule for an archive ({reasons}); missing hydrogens are added by hydrogens='add', or by  "
+            f"moldiff data {path} -o with-hydrogens.npz --hydrogens add"
+        )
     names, values = _numeric_fields(kept)
     archive = Archive.build(
         records,
