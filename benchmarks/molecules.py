@@ -16,6 +16,7 @@ same samples can be judged again. Other weights, settings or numbers of structur
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 import os
@@ -30,8 +31,11 @@ import numpy as np
 from common import RESULTS, provenance, write_json
 
 import moldiff
+from moldiff.data.reference import Reference
 from moldiff.evaluation import evaluate
 from moldiff.evaluation.definitions import definition
+from moldiff.evaluation.references import find
+from moldiff.evaluation.workers import Workers
 from moldiff.molecules.convert import Arrays
 
 ROWS = (
@@ -105,16 +109,19 @@ def over_seeds(by_seed: dict[str, dict[str, float | None]]) -> dict[str, dict[st
     return table
 
 
-def run(generator: Any, steps: int, *, args: argparse.Namespace, reference: Any) -> dict[str, Any]:
+def run(generator: Any, steps: int, *, args: argparse.Namespace, reference: Reference) -> dict[str, Any]:
     """Draw all seeds at one step count, judge each alone and all together."""
     structures, seconds, by_seed = [], 0.0, {}
-    options = {"reference": reference, "jobs": args.jobs, "seed": args.seeds[0]}
+    options: dict[str, Any] = {"jobs": args.jobs, "seed": args.seeds[0]}
+    alone = copy.copy(reference)
+    alone.held_out = None  # the floor is judged once, beside all seeds together
     for seed in args.seeds:
         own, took = draw(generator, args.n, seed=seed, steps=steps, folder=args.samples)
         structures, seconds = structures + own, seconds + took
         if len(args.seeds) > 1:
-            metrics = evaluate(own, **options).metrics
+            metrics = evaluate(own, reference=alone, **options).metrics
             by_seed[str(seed)] = {name: known(metric["value"]) for name, metric in metrics.items()}
+    options["reference"] = reference
     result = evaluate(structures, xtb=args.xtb, posebusters=args.posebusters, **options)
     print(result)
     bare = evaluate(structures, protocol="edm", **options)
@@ -241,7 +248,8 @@ def main() -> None:
     name = args.name or Path(args.model).name
     if not args.table:
         generator = moldiff.load(args.model)
-        reference = args.reference or reference_of(generator)
+        with Workers(args.jobs) as workers:
+            reference, _ = find(args.reference or reference_of(generator), workers)
         for steps in args.steps:
             content = run(generator, steps, args=args, reference=reference)
             print(write_json(f"molecules-{name}-{steps}", content))

@@ -18,6 +18,7 @@ from rdkit.Chem import AllChem
 from moldiff.config import SamplerConfig
 from moldiff.data.archive import Archive
 from moldiff.data.files import record_of
+from moldiff.data.reference import Reference
 from moldiff.evaluation import chemnet
 from moldiff.molecules.convert import Arrays, from_mol
 
@@ -96,20 +97,22 @@ def test_seeds_alone_and_together(made: Made, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(chemnet, "installed", lambda: False)
     records = [record_of(embed(smiles))[0] for smiles in SMILES]
     archive = Archive.build(records, smiles=list(SMILES), split=[0, 0, 0, 0, 2, 2])
+    reference = Reference.of(archive, data="toy")
     args = argparse.Namespace(n=6, seeds=[0, 1], xtb=0, posebusters=0, jobs=0, samples=tmp_path / "samples")
-    result = molecules.run(made, 3, args=args, reference=archive)
+    result = molecules.run(made, 3, args=args, reference=reference)
     # five of six: number 3 of each seed lost a hydrogen
     pooled = result["evaluation"]["metrics"]["valid_connected"]
     assert (pooled["n"], pooled["of"]) == (10, 12) and result["molecules_per_second"] > 0
     assert [values["valid_connected"] for values in result["by_seed"].values()] == [pytest.approx(5 / 6)] * 2
     assert result["over_seeds"]["valid_connected"]["deviation"] == pytest.approx(0)
+    assert result["by_seed"]["0"]["w1_bond_length"] > 0 and pooled["floor"] == 1
     assert result["evaluation_edm"]["metrics"]["valid"]["of"] == 12
     assert result["model"]["facts"] == {"passes": "1"} and result["sampler"]["steps"] == 3
     text = molecules.table({3: json.loads(json.dumps(result))})
     assert "| valid and connected, % | 83.3 (" in text
     assert "mean and deviation over the seeds: 83.3 +- 0.0 % at 3" in text
     args.seeds = [0]
-    alone = molecules.run(made, 3, args=args, reference=archive)
+    alone = molecules.run(made, 3, args=args, reference=reference)
     assert made.calls == 2 and alone["by_seed"]["0"]["valid_connected"] == pytest.approx(5 / 6)
     assert alone["over_seeds"]["valid_connected"]["deviation"] is None
     assert "over the seeds" not in molecules.table({3: alone})
