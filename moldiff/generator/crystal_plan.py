@@ -11,18 +11,16 @@ import torch
 from torch import Tensor
 
 from moldiff.config import ModelConfig, SamplerConfig
-from moldiff.denoiser import Condition, Denoiser, Network
+from moldiff.denoiser import Denoiser, Network
 from moldiff.diffusion.joint import JointProcess
-from moldiff.diffusion.sampler import Callback, sample
+from moldiff.diffusion.sampler import Callback
 from moldiff.generator import targets
 from moldiff.generator.compositions import Ingredients
 from moldiff.generator.crystal_results import structures
 from moldiff.generator.crystal_rewards import CrystalReward, named
-from moldiff.generator.guided import chain
+from moldiff.generator.goal import Goal
+from moldiff.generator.ranks import Ranks
 from moldiff.generator.rewards import Rewards
-from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
-from moldiff.guidance.constraints import Constrained
-from moldiff.guidance.steering import Steering
 from moldiff.state import Alphabet, State
 
 
@@ -34,6 +32,7 @@ class CrystalModel(Protocol):
     alphabets: Mapping[str, Alphabet]
     sampler: SamplerConfig
     device: torch.device
+    ranks: Ranks
 
     @property
     def name(self) -> str:
@@ -90,6 +89,10 @@ class CrystalPlan:
         reference: file beside the weights with the `moldiff.data.sizes.SizeTable`, if there is one.
         wishes: see `CrystalWishes`.
 
+    Attributes:
+        evaluations: network evaluations of a crystal in one sampler step.
+        particles: crystals that compete for each place in the sample.
+
     Raises:
         ValueError: for wishes that are unknown or cannot be met.
     """
@@ -107,22 +110,17 @@ class CrystalPlan:
         if unknown:
             raise ValueError(f"unknown option {unknown[0]!r} for crystals: there are {', '.join(known)}")
         self.config = config
-        self.target = targets.check_target(config, wishes.get("target") or {})
-        self.weight = float(wishes.get("guidance", 1.0))
-        check_weight(self.weight)
-        reward, self.particles = wishes.get("reward"), 1
-        self.rewards: Rewards | None = None
-        self.strength = float(wishes.get("strength", 1.0))
-        if reward is not None:
+
+        def rewards(reward: Any) -> Rewards:
             function = named(reward, config) if isinstance(reward, str) else reward
             if not callable(function):
                 raise ValueError(f"a reward of crystals is a function of a list of ase.Atoms or a name, not {reward!r}")
-            self.rewards = Rewards(
+            return Rewards(
                 function, config=config, alphabets=alphabets, decode=lambda state: structures(state, alphabets)
             )
-            self.particles = wishes.get("particles", 4)
-            # refuses senseless settings now and not in the first batch
-            self._steering(self.rewards, torch.Generator())
+
+        self.goal = Goal(config, wishes, rewards=rewards)
+        self.particles, self.evaluations = self.goal.particles, self.goal.evaluations
         self.ingredients = Ingredients(
             alphabets["elements"],
             largest=max(map(int, config.sizes)),
@@ -134,7 +132,7 @@ class CrystalPlan:
             require=wishes.get("require"),
         )
 
-        likely = targets.size_weights(config, self.target, reference)
+        likely = targets.size_weights(config, self.goal.target, reference)
         self.histogram: dict[str, float] = dict(config.sizes)
         if likely is not None:
             self.histogram = dict(zip(config.sizes, likely.tolist(), strict=True))
@@ -142,24 +140,7 @@ class CrystalPlan:
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the report."""
-        lines = []
-        if self.target:
-            units = {p.name: p.unit for p in self.config.properties}
-            asked = ", ".join(f"{name} {value:g} {units[name]}".strip() for name, value in self.target.items())
-            lines.append(f"target: {asked}; guidance {self.weight:g}")
-        if str(self.ingredients):
-            lines.append(f"constraints: {self.ingredients}")
-        if self.rewards is not None:
-            lines.append(f"{self.rewards}; {self.particles} particles, strength {self.strength:g}")
-        return tuple(lines)
-
-    def _steering(self, rewards: Rewards, generator: torch.Generator) -> Steering:
-        return Steering(rewards, particles=self.particles, strength=self.strength, generator=generator)
-
-    @property
-    def evaluations(self) -> int:
-        """Network evaluations of a crystal in one sampler step."""
-        return self.particles * (evaluations(self.weight) if self.target else 1)
+        return self.goal.notes(self.ingredients)
 
     def sizes(
         self, n: int, n_atoms: int | Sequence[int] | None, *, generator: torch.Generator, again: bool = False
@@ -195,37 +176,18 @@ class CrystalPlan:
         callback: Callback | None = None,
     ) -> State:
         """Draw the crystals of one batch; arguments as for `moldiff.diffusion.sampler.sample`."""
-        condition: Condition | None = None
-        steering: Steering | None = None
-        callbacks: list[Callback] = []
-        masks = dict(given or {})
-        if self.rewards is not None:
-            rows = torch.arange(len(state), device=state.device).repeat_interleave(self.particles)
-            state, masks = state.index(rows), {name: mask[rows] for name, mask in masks.items()}
-        if self.target:
-            denoiser = classifier_free(denoiser, self.weight)
-            condition = targets.condition(self.config, self.target, len(state), state.device)
+        state, masks = self.goal.copies(state, given or {})
+        guided, condition = self.goal.guide(denoiser, state)
         if not masks:
             state, masks = self.ingredients.give(state, generator=generator)
-        constraints = self.ingredients.constraints()
-        if constraints:
-            constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
-            denoiser = constrained
-            callbacks.append(constrained.restore)
-        if self.rewards is not None:
-            # on the CPU, where the rewards are
-            steering = self._steering(self.rewards, torch.Generator().manual_seed(generator.initial_seed()))
-            callbacks.append(steering)
-        if callback is not None:
-            callbacks.append(callback)
-        done = sample(
-            denoiser,
+        return self.goal.draw(
+            guided,
             process,
             state=state,
             generator=generator,
             config=config,
             given=masks,
             condition=condition,
-            callback=chain(callbacks),
+            constraints=self.ingredients.constraints(),
+            callback=callback,
         )
-        return done if steering is None else done.index(steering.choose().to(done.device))

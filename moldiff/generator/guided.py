@@ -14,14 +14,12 @@ from moldiff.config import ModelConfig, SamplerConfig
 from moldiff.denoiser import Condition, Denoiser
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.joint import JointProcess
-from moldiff.diffusion.sampler import Callback, Step, sample
+from moldiff.diffusion.sampler import Callback
 from moldiff.generator import targets
 from moldiff.generator.formulas import Chemistry
+from moldiff.generator.goal import Goal
 from moldiff.generator.rewards import MolReward, Rewards
-from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
-from moldiff.guidance.constraints import Constrained
 from moldiff.guidance.gradient import BACKWARD, by_gradient, check_scale
-from moldiff.guidance.steering import Steering
 from moldiff.state import Alphabet, State
 
 
@@ -79,9 +77,8 @@ class Guidance:
         if unknown:
             raise ValueError(f"unknown option {unknown[0]!r}: choose from {', '.join(Wishes.__annotations__)}")
         self.config, self.alphabets = config, alphabets
-        self.target = targets.check_target(config, wishes.get("target") or {})
-        self.weight = float(wishes.get("guidance", 1.0))
-        check_weight(self.weight)
+        self.goal = Goal(config, wishes, rewards=lambda reward: Rewards(reward, config=config, alphabets=alphabets))
+        self.target, self.particles = self.goal.target, self.goal.particles
         self.gradient = float(wishes.get("gradient", 0.0))
         check_scale(self.gradient)
         if self.gradient and not self.target:
@@ -95,14 +92,6 @@ class Guidance:
             charge=wishes.get("charge"),
         )
         self.chemistry.learn(reference)
-        reward, self.particles = wishes.get("reward"), 1
-        self.rewards: Rewards | None = None
-        self.strength = float(wishes.get("strength", 1.0))
-        if reward is not None:
-            self.rewards = Rewards(reward, config=config, alphabets=alphabets)
-            self.particles = wishes.get("particles", 4)
-            # refuses senseless settings now and not in the first batch
-            self._steering(self.rewards, torch.Generator())
         self.size_weights = self._size_weights(reference)
 
     def _size_weights(self, reference: Path | None) -> Tensor | None:
@@ -128,29 +117,14 @@ class Guidance:
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines for the report."""
-        lines = []
-        if self.target:
-            units = {p.name: p.unit for p in self.config.properties}
-            asked = ", ".join(f"{name} {value:g} {units[name]}".strip() for name, value in self.target.items())
-            slope = f", gradient {self.gradient:g}" if self.gradient else ""
-            lines.append(f"target: {asked}; guidance {self.weight:g}{slope}")
-        if str(self.chemistry):
-            lines.append(f"constraints: {self.chemistry}")
-        if self.rewards is not None:
-            lines.append(f"{self.rewards}; {self.particles} particles, strength {self.strength:g}")
-        return tuple(lines)
+        return self.goal.notes(self.chemistry, more=f", gradient {self.gradient:g}" if self.gradient else "")
 
     @property
     def evaluations(self) -> int:
         """Network evaluations of a structure in one sampler step, a backward pass counted as two."""
-        if not self.target:
-            return self.particles
         # a denoiser that is only ever told the target needs another to judge it
-        slope = BACKWARD + (self.weight == 1) if self.gradient else 0
-        return self.particles * (evaluations(self.weight) + slope)
-
-    def _steering(self, rewards: Rewards, generator: torch.Generator) -> Steering:
-        return Steering(rewards, particles=self.particles, strength=self.strength, generator=generator)
+        slope = BACKWARD + (self.goal.weight == 1) if self.gradient else 0
+        return self.goal.evaluations + self.particles * slope
 
     def _slope(
         self, denoiser: Denoiser, process: JointProcess, condition: Condition, *, head: Denoiser | None
@@ -189,49 +163,22 @@ class Guidance:
         `condition`: a target for each structure, instead of the same for all; only with a target, whose values then do
         not matter.
         """
-        steering = None
         if condition is not None and not self.target:
             raise ValueError("targets of single structures need a target that names the properties")
-        callbacks: list[Callback] = []
-        if self.rewards is not None:
-            rows = torch.arange(len(state), device=state.device).repeat_interleave(self.particles)
-            state, condition = state.index(rows), None if condition is None else condition.index(rows)
-        if self.target:
-            plain, denoiser = denoiser, classifier_free(denoiser, self.weight)
-            if condition is None:
-                condition = targets.condition(self.config, self.target, len(state), state.device)
-            denoiser = self._slope(denoiser, process, condition, head=plain if self.weight == 1 else None)
+        state, _ = self.goal.copies(state, {})
+        guided, condition = self.goal.guide(denoiser, state, condition)
+        if condition is not None:
+            head = denoiser if self.goal.weight == 1 else None
+            guided = self._slope(guided, process, condition, head=head)
         state, given = self.chemistry.give(state, generator=generator)
-        constraints = self.chemistry.constraints(state.size)
-        if constraints:
-            constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
-            denoiser = constrained
-            callbacks.append(constrained.restore)
-        if self.rewards is not None:
-            # on the CPU, where the rewards are
-            steering = self._steering(self.rewards, torch.Generator().manual_seed(generator.initial_seed()))
-            callbacks.append(steering)
-        if callback is not None:
-            callbacks.append(callback)
-        done = sample(
-            denoiser,
+        return self.goal.draw(
+            guided,
             process,
             state=state,
             generator=generator,
             config=config,
             given=given,
             condition=condition,
-            callback=chain(callbacks),
+            constraints=self.chemistry.constraints(state.size),
+            callback=callback,
         )
-        return done if steering is None else done.index(steering.choose().to(done.device))
-
-
-def chain(callbacks: Sequence[Callback]) -> Callback:
-    """One callback of several, each of which sees what those before it made of the step."""
-
-    def run(step: Step) -> Step:
-        for callback in callbacks:
-            step = callback(step) or step
-        return step
-
-    return run

@@ -1,0 +1,156 @@
+"""Target and reward of a sample, which molecules and crystals have alike: wrapped denoisers and a callback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from moldiff.config import ModelConfig, SamplerConfig
+from moldiff.denoiser import Condition, Denoiser
+from moldiff.diffusion.joint import JointProcess
+from moldiff.diffusion.sampler import Callback, Step, sample
+from moldiff.generator import targets
+from moldiff.generator.rewards import Rewards
+from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
+from moldiff.guidance.constraints import Constrained, Constraints
+from moldiff.guidance.steering import Steering
+from moldiff.state import State
+
+
+@final
+class Goal:
+    """The wishes ``target``, ``guidance``, ``reward``, ``particles`` and ``strength`` of one sample, checked.
+
+    Args:
+        config: of the model.
+        wishes: by name; others are left alone.
+        rewards: what the reward of the wishes is as a function of States.
+
+    Raises:
+        ValueError: for wishes that are unknown or make no sense.
+    """
+
+    def __init__(self, config: ModelConfig, wishes: Mapping[str, Any], *, rewards: Callable[[Any], Rewards]) -> None:
+        self.config = config
+        self.target = targets.check_target(config, wishes.get("target") or {})
+        self.weight = float(wishes.get("guidance", 1.0))
+        check_weight(self.weight)
+        reward, self.particles = wishes.get("reward"), 1
+        self.rewards: Rewards | None = None
+        self.strength = float(wishes.get("strength", 1.0))
+        if reward is not None:
+            self.rewards = rewards(reward)
+            self.particles = wishes.get("particles", 4)
+            # refuses senseless settings now and not in the first batch
+            self._steering(self.rewards, torch.Generator())
+
+    def _steering(self, rewards: Rewards, generator: torch.Generator) -> Steering:
+        return Steering(rewards, particles=self.particles, strength=self.strength, generator=generator)
+
+    def notes(self, constraints: object, *, more: str = "") -> tuple[str, ...]:
+        """Lines for the report.
+
+        Args:
+            constraints: what holds in every structure, empty as a text for nothing.
+            more: how else the target is followed.
+        """
+        lines = []
+        if self.target:
+            units = {p.name: p.unit for p in self.config.properties}
+            asked = ", ".join(f"{name} {value:g} {units[name]}".strip() for name, value in self.target.items())
+            lines.append(f"target: {asked}; guidance {self.weight:g}{more}")
+        if str(constraints):
+            lines.append(f"constraints: {constraints}")
+        if self.rewards is not None:
+            lines.append(f"{self.rewards}; {self.particles} particles, strength {self.strength:g}")
+        return tuple(lines)
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of a structure in one sampler step."""
+        return self.particles * (evaluations(self.weight) if self.target else 1)
+
+    def copies(self, state: State, given: Mapping[str, Tensor]) -> tuple[State, dict[str, Tensor]]:
+        """The state and masks of what is given with each structure as often as it has particles."""
+        if self.rewards is None:
+            return state, dict(given)
+        rows = self._rows(len(state), state.device)
+        return state.index(rows), {name: mask[rows] for name, mask in given.items()}
+
+    def _rows(self, count: int, device: torch.device) -> Tensor:
+        return torch.arange(count, device=device).repeat_interleave(self.particles)
+
+    def guide(
+        self, denoiser: Denoiser, state: State, condition: Condition | None = None
+    ) -> tuple[Denoiser, Condition | None]:
+        """The denoiser led to the target, and what it is told.
+
+        Args:
+            denoiser: what to wrap.
+            state: of `copies`.
+            condition: a target for each structure before `copies`, instead of the same for all.
+        """
+        if not self.target:
+            return denoiser, None
+        if condition is None:
+            condition = targets.condition(self.config, self.target, len(state), state.device)
+        elif self.rewards is not None:
+            condition = condition.index(self._rows(len(condition.values), state.device))
+        return classifier_free(denoiser, self.weight), condition
+
+    def draw(
+        self,
+        denoiser: Denoiser,
+        process: JointProcess,
+        *,
+        state: State,
+        generator: torch.Generator,
+        config: SamplerConfig,
+        given: Mapping[str, Tensor],
+        condition: Condition | None,
+        constraints: Constraints,
+        callback: Callback | None,
+    ) -> State:
+        """Draw a batch under constraints and the reward; other arguments as for `moldiff.diffusion.sampler.sample`.
+
+        Args:
+            state: of `copies`; one structure of its particles comes back.
+            constraints: hold in every structure.
+        """
+        steering: Steering | None = None
+        callbacks: list[Callback] = []
+        if constraints:
+            constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
+            denoiser = constrained
+            callbacks.append(constrained.restore)
+        if self.rewards is not None:
+            # on the CPU, where the rewards are
+            steering = self._steering(self.rewards, torch.Generator().manual_seed(generator.initial_seed()))
+            callbacks.append(steering)
+        if callback is not None:
+            callbacks.append(callback)
+        done = sample(
+            denoiser,
+            process,
+            state=state,
+            generator=generator,
+            config=config,
+            given=given,
+            condition=condition,
+            callback=chain(callbacks),
+        )
+        return done if steering is None else done.index(steering.choose().to(done.device))
+
+
+def chain(callbacks: Sequence[Callback]) -> Callback:
+    """One callback of several, each of which sees what those before it made of the step."""
+
+    def run(step: Step) -> Step:
+        for callback in callbacks:
+            step = callback(step) or step
+        return step
+
+    return run
