@@ -9,6 +9,7 @@ import torch
 from torch_geometric.data import Data, InMemoryDataset
 
 from moldiff.data.crystal_archive import CrystalArchive
+from moldiff.data.dataset import prepared
 
 __all__ = ["CrystalDataset"]
 
@@ -37,16 +38,8 @@ class CrystalDataset(InMemoryDataset):
     ) -> None:
         super().__init__(None, transform, pre_transform, pre_filter)
         self.archive = archive if split is None else archive.subset(split)
-        items = [_item(self.archive, i) for i in range(len(self.archive))]
-        if pre_filter is not None:
-            items = [item for item in items if pre_filter(item)]
-        if pre_transform is not None:
-            items = [pre_transform(item) for item in items]
-        if not items:
-            raise ValueError(
-                f"no crystal is left (split {split!r}, filter {pre_filter}); choose a larger archive or split"
-            )
-        self.data, self.slices = self.collate(items)
+        items = (_item(self.archive, i) for i in range(len(self.archive)))
+        self.data, self.slices = self.collate(prepared(items, self, split=split, noun="crystal"))
 
 
 def _item(archive: CrystalArchive, i: int) -> Data:

@@ -12,7 +12,7 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from moldiff.data.archive import Archive, Record, split_by_smiles
 
-__all__ = ["MoleculeDataset", "archive_from_pyg"]
+__all__ = ["MoleculeDataset", "archive_from_pyg", "prepared"]
 
 
 class MoleculeDataset(InMemoryDataset):
@@ -38,16 +38,27 @@ class MoleculeDataset(InMemoryDataset):
     ) -> None:
         super().__init__(None, transform, pre_transform, pre_filter)
         self.archive = archive if split is None else archive.subset(split)
-        items = [_item(self.archive, i) for i in range(len(self.archive))]
-        if pre_filter is not None:
-            items = [item for item in items if pre_filter(item)]
-        if pre_transform is not None:
-            items = [pre_transform(item) for item in items]
-        if not items:
-            raise ValueError(
-                f"no molecule is left (split {split!r}, filter {pre_filter}); choose a larger archive or split"
-            )
-        self.data, self.slices = self.collate(items)
+        items = (_item(self.archive, i) for i in range(len(self.archive)))
+        self.data, self.slices = self.collate(prepared(items, self, split=split, noun="molecule"))
+
+
+def prepared(items: Iterable[Data], dataset: InMemoryDataset, *, split: str | None, noun: str) -> list[Data]:
+    """The items of a data set after its ``pre_filter`` and ``pre_transform``.
+
+    Args:
+        items: of the archive.
+        dataset: whose functions they are.
+        split, noun: what was chosen and what an item is, for the error.
+
+    Raises:
+        ValueError: if nothing is left.
+    """
+    kept = [item for item in items if dataset.pre_filter is None or dataset.pre_filter(item)]
+    if not kept:
+        raise ValueError(
+            f"no {noun} is left (split {split!r}, filter {dataset.pre_filter}); choose a larger archive or split"
+        )
+    return kept if dataset.pre_transform is None else [dataset.pre_transform(item) for item in kept]
 
 
 def archive_from_pyg(

@@ -88,7 +88,7 @@ def relax(arrays: Arrays, *, fmax: float = 0.05, steps: int = 500, seconds: floa
     if not fmax > 0 or steps < 1:
         raise ValueError(f"fmax = {fmax}, steps = {steps}; both must be positive")
     calculator = _calculator(arrays)
-    refused = _refuse(arrays)
+    refused = refusal(arrays)
     if refused is not None:
         return refused
     from ase import Atoms
@@ -144,8 +144,11 @@ def _calculator(arrays: Arrays) -> Any:
     return TBLite(method="GFN2-xTB", charge=charge, multiplicity=1, verbosity=0)
 
 
-def _refuse(arrays: Arrays) -> Relaxation | None:
-    """What needs no calculation to be known to fail."""
+def refusal(arrays: Arrays) -> Relaxation | None:
+    """Why GFN2-xTB cannot calculate a molecule, as far as that is known without calculating; None if it may.
+
+    No atoms, positions that are not finite, an element beyond those it knows, or electrons that fill no closed shell.
+    """
     if not len(arrays):
         return Relaxation(False, "empty", "no atoms")
     if not np.isfinite(arrays.positions).all():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from moldiff.molecules.convert import Arrays
-from moldiff.molecules.relaxation import _refuse
+from moldiff.molecules.relaxation import refusal
 
 BOHR = 0.529177210903  # angstrom
 HARTREE = 27.211386245988  # eV
@@ -63,7 +63,7 @@ def single_point(arrays: Arrays, *, polarizability: bool = False) -> SinglePoint
         ImportError: tblite is not installed.
     """
     require()
-    refused = _refuse(arrays)
+    refused = refusal(arrays)
     if refused is not None:
         return SinglePoint(refused.reason, refused.message)
     try:
