@@ -19,7 +19,7 @@ from moldiff.generator.given import Model, encode, settings, to_state, walk
 from moldiff.generator.hydrogens import hydrogens_of
 from moldiff.generator.parts import Part, parts
 from moldiff.generator.results import Drawn, Molecules, failure
-from moldiff.guidance.completion import exact_count
+from moldiff.guidance.completion import count_within
 from moldiff.state import centred
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ def stream(
         encode(part.arrays, generator.alphabets)  # an unknown element is told before anything is computed
     rng = np.random.default_rng(mix(seed, 4))
     chosen, heavy, hydrogens = draw_sizes(generator, variants, choices, n, rng=rng)
-    return finish(generator, chosen, heavy, hydrogens, seed=seed, sampler=settings(generator, steps), batch_size=size)
+    new = [a + b for a, b in zip(heavy, hydrogens, strict=True)]
+    return finish(generator, chosen, new, choices, seed=seed, sampler=settings(generator, steps), batch_size=size)
 
 
 def numbers(n_new: int | Sequence[int]) -> range:
@@ -141,20 +142,22 @@ def draw_sizes(
 def finish(
     generator: Model,
     chosen: Sequence[Part],
-    heavy: Sequence[int],
-    hydrogens: Sequence[int],
+    new: Sequence[int],
+    choices: range,
     *,
     seed: int,
     sampler: Any,
     batch_size: int,
 ) -> Iterator[Drawn]:
-    """Sample the new atoms of each part and judge the result; the kept atoms stay in the frame of the molecule."""
+    """Sample so many new atoms at each part, as many of them heavy as `choices` allow, and judge the result.
+
+    The kept atoms stay in the frame of the molecule.
+    """
     from moldiff.molecules.convert import stereo_from_3d
     from moldiff.molecules.validity import check
 
     kept = torch.tensor([len(part.arrays) for part in chosen])
-    counts = torch.tensor(hydrogens)
-    sizes = kept + torch.tensor(heavy) + counts
+    sizes = kept + torch.tensor(new)
     state = to_state([part.arrays for part in chosen], sizes.tolist(), generator.alphabets)
     atoms = torch.arange(state.size)[None] < kept[:, None]
     # the centre is taken in double precision, so that new atoms go back into the frame of the molecule
@@ -168,8 +171,11 @@ def finish(
             return model
         size = int(sizes[rows].max())
         free = (state.mask & ~atoms)[rows, :size].to(generator.device)
-        wanted = counts[rows].to(generator.device)
-        return exact_count(model, symbol=elements.index("H"), count=wanted, free=free, generator=noise)
+        room = free.sum(1)
+        # within the numbers of heavy atoms asked for the model decides; only their sum with the hydrogens is fixed
+        low = (room - choices[-1]).clamp_min(0)
+        high = room - torch.clamp(room, max=choices[0])
+        return count_within(model, symbol=elements.index("H"), low=low, high=high, free=free, generator=noise)
 
     for rows, done in walk(
         generator,
