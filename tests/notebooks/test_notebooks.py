@@ -39,6 +39,7 @@ def test_it_is_committed_as_it_ran(path: Path) -> None:
     outputs = [output for cell in code for output in cell.outputs]
     assert outputs
     assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if output.get("name") == "stderr" or "Warning" in str(output.get("text"))]
     assert "MOLDIFF_FAST" in sources(notebook)
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"/(home|root|work|tmp|Users)/", text), "a path of somebody's computer"
