@@ -335,7 +335,9 @@ def _notes(
     if protocol == "bonds" and hydrogens == "explicit" and judged:
         radicals = sum(one.row["radical"] for one in judged)
         if radicals > len(judged) / 2:
-            notes.append("most structures lack hydrogens; if they are implied: --hydrogens implicit, hydrogens='implicit'")
+            notes.append(
+                "most structures lack hydrogens; if they are implied: --hydrogens implicit, hydrogens='implicit'"
+            )
     if inputs.structures and not any(structure.embedded for structure in inputs.structures if structure.payload):
         notes.append("there are no coordinates: nothing is said about geometry or energy")
     if reference is not None and held and len(held) < len(judged):
