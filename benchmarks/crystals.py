@@ -109,6 +109,7 @@ def run(generator: Any, kind: str, count: int, steps: int, *, args: argparse.Nam
     return {
         "meta": provenance(args.seed),
         "model": {"name": generator.name, "facts": generator.config.facts},
+        "sampler": dataclasses.asdict(generator.sampler) | {"steps": steps},
         "kind": kind,
         "steps": steps,
         "n": len(drawn),

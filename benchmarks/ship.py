@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -145,6 +146,10 @@ def main() -> None:
         quality = json.loads(path.read_text())
         if quality["model"]["facts"] != config.facts:
             raise ValueError(f"{path} judges other weights: {quality['model']['facts']} instead of {config.facts}")
+        ours = dataclasses.asdict(config.sampler)
+        other = {k: v for k, v in quality.get("sampler", ours).items() if k != "steps" and v != ours.get(k)}
+        if other:
+            raise ValueError(f"{path} was sampled with {other}, these weights carry {ours}: run it again")
         # of two kinds of results the first one counts where both have a number
         metrics = quality["evaluation"]["metrics"] | metrics
     steps, names = quality["steps"], CRYSTAL_ROWS if crystals else ROWS
