@@ -50,8 +50,8 @@ class Complete:
         substitute: of a crystal: whose elements are drawn anew: all, elements as Na,Cl, or numbers of sites.
         new_cell: of a crystal: draw the cell anew too; kept sites stay at the same fractions of it.
         chemical_system: of a crystal: only these elements, each at least once, as Li-Fe-P-O, kept ones included.
-        elements: of a crystal: the only elements allowed, as Li,O.
-        forbid: of a crystal: elements not allowed.
+        elements: of a crystal: the only elements allowed on new or redrawn sites, as Li,O.
+        forbid: of a crystal: elements not allowed there.
         require: of a crystal: elements that must be there, as Li or Li,Li.
         target: of a crystal: a property and its value, as band_gap=2.0; may be given several times.
         guidance: weight of the targets: 1 is plain, 1.5 to 3 follow them closer at twice the cost.

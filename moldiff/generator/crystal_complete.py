@@ -132,12 +132,20 @@ def stream(
     """Completions as their batches finish, valid or not; arguments as for `CrystalGenerator.complete`.
 
     Raises:
-        ValueError: for an unknown element, a composition among the wishes, or more atoms than the model knows.
+        ValueError: for an unknown element, a composition among the wishes, kept elements outside the chemical system,
+            or more atoms than the model knows.
     """
     if plan.ingredients.composition is not None:
         raise ValueError("a composition says every element: use chemical_system, elements or require to complete")
     elements = seed_crystal.elements(model)
     kept = len(elements)
+    there = [PERIODIC_TABLE[number] for number in seed_crystal.arrays.numbers[~seed_crystal.redrawn].tolist()]
+    outside = [symbol for symbol in dict.fromkeys(there) if plan.system and symbol not in plan.system]
+    if outside:
+        raise ValueError(
+            f"chemical_system {'-'.join(plan.system)} lacks {', '.join(outside)}, which is kept: add it, or say "
+            "elements, which is of new sites only"
+        )
     if kept + seed_crystal.new[-1] > model.largest:
         raise ValueError(
             f"{kept} kept and {seed_crystal.new[-1]} new sites are more than the {model.largest} of the largest "

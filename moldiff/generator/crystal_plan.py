@@ -15,7 +15,7 @@ from moldiff.denoiser import Denoiser, Network
 from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.sampler import Callback
 from moldiff.generator import targets
-from moldiff.generator.compositions import Ingredients
+from moldiff.generator.compositions import Ingredients, system
 from moldiff.generator.crystal_results import structures
 from moldiff.generator.crystal_rewards import CrystalReward, named
 from moldiff.generator.goal import Goal
@@ -92,6 +92,7 @@ class CrystalPlan:
     Attributes:
         evaluations: network evaluations of a crystal in one sampler step.
         particles: crystals that compete for each place in the sample.
+        system: elements of the chemical system asked for, none for no such wish.
 
     Raises:
         ValueError: for wishes that are unknown or cannot be met.
@@ -121,6 +122,7 @@ class CrystalPlan:
 
         self.goal = Goal(config, wishes, rewards=rewards)
         self.particles, self.evaluations = self.goal.particles, self.goal.evaluations
+        self.system = system(wishes.get("chemical_system") or ())
         self.ingredients = Ingredients(
             alphabets["elements"],
             largest=max(map(int, config.sizes)),

@@ -228,8 +228,8 @@ class CrystalGenerator:
             steps: sampler steps.
             batch_size: crystals a batch.
             progress: show a bar; only on a terminal by default.
-            wishes: elements, forbid, require, chemical_system, target, guidance and reward, see `CrystalWishes`;
-                required elements may be among those kept.
+            wishes: elements and forbid, of what is drawn; require and chemical_system, of the whole crystal; target,
+                guidance and reward, see `CrystalWishes`.
 
         Returns:
             Crystals with report and failures. Kept sites come first, with their very coordinates where the cell is

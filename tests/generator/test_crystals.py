@@ -146,6 +146,7 @@ def test_a_file_can_be_the_seed(model: CrystalGenerator, tmp_path: Path) -> None
         ({"n_new": 0}, "n_new 0"),
         ({"n_new": 5}, "2 kept and 5 new sites are more than the 6"),
         ({"composition": "NaCl"}, "composition says every element"),
+        ({"chemical_system": "Li-O"}, "chemical_system Li-O lacks Na, Cl, which is kept"),
         ({"charge": 1}, "unknown option 'charge' for crystals"),
         ({"elements": "K", "chemical_system": "Na-Cl"}, "elements has K"),
     ],
