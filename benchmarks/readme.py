@@ -28,6 +28,11 @@ def share(rate: dict[str, float]) -> str:
     return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f})"
 
 
+def turns(count: int) -> str:
+    """How often something was timed."""
+    return "one run" if count == 1 else f"median of {count}"
+
+
 def speed(content: dict[str, Any]) -> list[str]:
     """Times of sampling."""
     hardware = content["meta"]["hardware"]
@@ -35,11 +40,11 @@ def speed(content: dict[str, Any]) -> list[str]:
     lines = [
         "",
         f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, shared "
-        f"and noisy: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process (median of "
-        f"{len(first)}); "
+        f"and noisy: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process "
+        f"({turns(len(first))}); "
         + "; ".join(
-            f"{entry['molecules']} molecules at {steps} steps in {entry['median']:.0f} s, warm (median of "
-            f"{len(entry['seconds'])})"
+            f"{entry['molecules']} molecules at {steps} steps in {entry['median']:.0f} s, warm "
+            f"({turns(len(entry['seconds']))})"
             for steps, entry in content["sampling"].items()
         )
         + f"; peak memory {content['peak_memory_mb'] / 1024:.1f} GiB.",
