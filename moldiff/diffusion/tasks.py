@@ -119,9 +119,9 @@ def draw_clocks(
 ) -> Clocks:
     """Training clocks of a batch: a task a structure, a time a field.
 
-    The clock of the positions is normal; the symbols follow it with a jitter, so that the windows of
-    `CategoricalConfig` can be tuned without training again, and stand anywhere in their window where the positions are
-    given. Fields given whole stand at 0.
+    The clock of the positions is normal, with a share of small noise (`DiffusionConfig.clock_small`); symbols follow
+    it with a jitter, so that the windows of `CategoricalConfig` can be tuned without training again, and stand anywhere
+    in their window where the positions are given. Fields given whole stand at 0.
 
     Args:
         state: clean structures.
@@ -148,7 +148,8 @@ def draw_clocks(
             given[field] = given[field] | (chosen & rows.view(-1, *[1] * (chosen.ndim - 1)))
 
     t = config.clock_mean + config.clock_deviation * normal((b,), generator, device, torch.float32)
-    t = t.clamp(1e-3, 1.0)
+    below = (config.clock_mean - config.clock_deviation) * uniform((b,), generator, device)
+    t = torch.where(uniform((b,), generator, device) < config.clock_small, below, t).clamp(1e-3, 1.0)
     times = {"positions": torch.where(has("perception") | has("decoration"), 0.0, t)}
     for field in SYMBOL_FIELDS:
         window = getattr(config, field)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -165,9 +166,8 @@ def test_training_batches_hold_the_tasks_in_their_shares() -> None:
 @pytest.mark.parametrize("task", list(GIVEN_FIELDS))
 def test_each_task_gives_its_fields_and_sets_their_clocks_to_zero(task: str) -> None:
     state = batch("propanol", 5000)
-    clocks = draw_clocks(
-        state, CONFIG, hydrogen=HYDROGEN, shares={task: 1.0}, generator=torch.Generator().manual_seed(0)
-    )
+    bell = replace(CONFIG, clock_small=0.0)
+    clocks = draw_clocks(state, bell, hydrogen=HYDROGEN, shares={task: 1.0}, generator=torch.Generator().manual_seed(0))
     for name in FIELDS:
         time, given = clocks.time(name, state), clocks.is_given(name, state)
         assert ((time >= 0) & (time <= 1)).all()
@@ -193,6 +193,16 @@ def test_each_task_gives_its_fields_and_sets_their_clocks_to_zero(task: str) -> 
         assert atoms.any(1).all() and not (atoms == state.mask).all(1).any()
         for name, mask in given_atoms(state, atoms).items():
             assert torch.equal(clocks.is_given(name, state), mask)
+
+
+def test_a_share_of_the_clocks_is_of_small_noise() -> None:
+    state, edge = batch("propanol", 5000), CONFIG.clock_mean - CONFIG.clock_deviation
+    config = replace(CONFIG, clock_small=0.3)
+    clocks = draw_clocks(state, config, shares={"generate": 1.0}, generator=torch.Generator().manual_seed(0))
+    t = clocks.time("positions", state)
+    # the normal distribution has 16 % below one deviation from its mean, of which hardly anything below three
+    assert float((t < edge).float().mean()) == pytest.approx(0.3 + 0.7 * 0.1587, abs=0.02)
+    assert float((t < edge / 3).float().mean()) == pytest.approx(0.3 / 3 + 0.7 * 0.00135, abs=0.015)
 
 
 def test_same_generator_same_clocks() -> None:
