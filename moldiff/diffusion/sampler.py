@@ -59,7 +59,7 @@ def sample(
     """
     config = config or SamplerConfig()
     given = dict(given or {})
-    grid = time_grid(config.steps, config.density).to(state.device, torch.float32)
+    grid = time_grid(config.steps, config.density, config.last).to(state.device, torch.float32)
     rows = len(state)
     whole = {
         name: mask.reshape(rows, -1).sum(1) == state.entries(name).reshape(rows, -1).sum(1)

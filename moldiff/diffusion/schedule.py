@@ -27,21 +27,36 @@ def hidden_share(t: Tensor, begin: float, end: float) -> Tensor:
     return ((t - begin) / (end - begin)).clamp(0, 1)
 
 
-def time_grid(steps: int, density: float = 2.0) -> Tensor:
+def time_grid(steps: int, density: float = 2.0, last: float = 0.0) -> Tensor:
     """The ``steps + 1`` times from 1 down to 0 on which a sampler walks, float64.
 
     w(u) = (1 - rho) u + rho (2 / pi) asin(sqrt(u)) at equally spaced u; rho = `density` is 0 for a uniform grid, and 2
-    puts about four times as many steps in the middle of the clock, where geometry and symbols are decided.
+    puts about four times as many steps in the middle of the clock, where geometry and symbols are decided. With `last`
+    above 0 the walk with the same shape ends there, and the last step goes to 0 from it.
 
     Raises:
-        ValueError: for fewer than one step or a density outside [0, 2.75), where the grid would turn back.
+        ValueError: for fewer than one step, a density outside [0, 2.75), where the grid would turn back, or a last
+            clock outside [0, 1).
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, not {steps}")
     if not 0 <= density < 1 / (1 - 2 / math.pi):
         raise ValueError(f"density must be in [0, 2.75), not {density}: 2 is the default")
+    if not 0 <= last < 1:
+        raise ValueError(f"last must be in [0, 1), not {last}: the clock from which the last step goes to 0")
+
+    def walk(u: Tensor) -> Tensor:
+        return (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
+
     u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-    grid = (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
+    if last > 0:
+        # w grows with u: the place of `last` by bisection
+        low, high = torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64)
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if walk(middle) < last else (low, middle)
+        u = torch.cat([torch.linspace(1, float(high), steps, dtype=torch.float64), u[-1:]])
+    grid = walk(u)
     grid[0], grid[-1] = 1.0, 0.0
     return grid
 

@@ -80,3 +80,15 @@ def test_the_multistep_rule_is_left_out_where_there_is_no_step_behind() -> None:
     assert multistep_weight(rows[:, 0], rows[:, 1], rows[:, 2]).tolist() == [0.0] * 5
     far = multistep_weight(torch.tensor([1.0]), torch.tensor([-9.0]), torch.tensor([1.1]))
     assert float(far) == 1.0  # bounded
+
+
+def test_the_walk_ends_at_the_last_clock() -> None:
+    for steps, last in ((50, 0.28), (2, 0.5), (7, 0.01)):
+        grid = time_grid(steps, 2.0, last)
+        assert len(grid) == steps + 1 and bool((grid.diff() < 0).all())
+        assert float(grid[0]) == 1.0 and float(grid[-1]) == 0.0 and abs(float(grid[-2]) - last) < 1e-9
+    assert torch.allclose(time_grid(2, 0.0, 0.5), torch.tensor([1.0, 0.5, 0.0], dtype=torch.float64))
+    assert torch.equal(time_grid(1, 2.0, 0.28), torch.tensor([1.0, 0.0], dtype=torch.float64))
+    for last in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="last must be in"):
+            time_grid(10, 2.0, last)
