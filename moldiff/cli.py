@@ -89,7 +89,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     try:
         with short_warnings():
             return command.run()
-    except (ValueError, FileNotFoundError, ConnectionError) as error:
+    except (ValueError, FileNotFoundError, ConnectionError, ImportError) as error:
         if not raised_here(error):
             raise
         say(f"error: {error}")

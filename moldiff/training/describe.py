@@ -39,7 +39,9 @@ def describe_model(
         measured = dataclasses.replace(diffusion or DiffusionConfig.for_crystals(lattice), lattice=lattice)
         alphabets = crystal_alphabets(archive)
         wanted = [name for name in CRYSTAL_TARGETS if name in train.property_names.tolist()]
-        sampler = SamplerConfig(density=0.0, churn=0.0, remask=10.0)
+        sampler = SamplerConfig(
+            density=0.0, order=2, churn=0.0, remask=0.0, temperature=0.9, anneal=0.0, anneal_given=0.0
+        )
         kind = "crystal"
     elif isinstance(archive, Archive) and isinstance(train, Archive):
         scale, power = fit_deviation(train)
@@ -47,7 +49,8 @@ def describe_model(
         positions = dataclasses.replace(base.positions, deviation_scale=scale, deviation_power=power)
         measured = dataclasses.replace(base, positions=positions)
         alphabets = molecule_alphabets(archive)
-        wanted, sampler, kind = [], SamplerConfig(), "molecule"
+        wanted, kind = [], "molecule"
+        sampler = SamplerConfig(density=2.5, last=0.28, order=2, temperature=0.8)
     else:
         raise ValueError(f"an archive of molecules or crystals is needed, not {type(archive).__name__}")
     sizes, counts = np.unique(train.n_atoms, return_counts=True)
