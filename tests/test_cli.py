@@ -91,6 +91,17 @@ def test_arguments_that_do_not_parse(arguments: list[str], capsys: Streams) -> N
     assert capsys.readouterr().err
 
 
+def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Streams) -> None:
+    from moldiff.generator import crystal_rewards
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("moldiff.generator.load", lambda *_, **__: crystal_rewards._require("not_installed"))
+    assert run(["sample", "mp20", "-o", "out.cif"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "moldiff: error: this reward needs not_installed; install the extra: pip install 'moldiff[crystal]'"
+    ]
+
+
 def test_unexpected_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
