@@ -32,6 +32,7 @@ from moldiff.data.download import data_root
 from moldiff.data.reference import Reference
 from moldiff.generator import Generator
 from moldiff.generator.complete import stream
+from moldiff.generator.hydrogens import hydrogens_of
 from moldiff.generator.parts import parts
 from moldiff.molecules.bonds import perceive
 from moldiff.molecules.convert import Arrays, canonical_smiles, to_mol
@@ -73,12 +74,15 @@ def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) 
     rng = np.random.default_rng(args.seed)
     verdicts, kept, smiles, drops, own = [], 0, [], [], 0
     chosen = mols[: args.limit]
+    largest = hydrogens_of(generator.path).largest
     for number, mol in enumerate(chosen):
         keep = random_part(mol, rng)
         (part,) = parts(mol, keep)
         removed = sum(atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()) - len(keep)
+        most = max(removed, min(removed + args.slack, largest - len(keep)))
+        new = (max(removed - args.slack, 1), most)
         for item in stream(
-            generator, mol, keep, n_new=removed, n=args.completions, seed=args.seed + number, steps=args.steps
+            generator, mol, keep, n_new=new, n=args.completions, seed=args.seed + number, steps=args.steps
         ):
             k, got = len(part.arrays), item.arrays
             kept += bool(
@@ -97,6 +101,7 @@ def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) 
     free = generator.sample(total, seed=args.seed, steps=args.steps).report.rates["valid_connected"]
     result: dict[str, Any] = {
         "molecules": len(chosen),
+        "slack": args.slack,
         "valid_connected": rate(sum(v.valid_connected for v in verdicts), total),
         "connected": rate(sum(v.connected for v in verdicts), total),
         "part_unchanged": rate(kept, total),
@@ -287,6 +292,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--limit", type=int, default=100, help="molecules a task")
     parser.add_argument("--completions", type=int, default=10, help="of each molecule")
+    parser.add_argument("--slack", type=int, default=1, help="new heavy atoms more or fewer")
     parser.add_argument("--conformers", type=int, default=10, help="of each molecule")
     parser.add_argument("--samples", type=int, default=5, help="votes of perception")
     parser.add_argument("--steps", type=int)
