@@ -121,13 +121,106 @@ def recipe(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def targets(content: dict[str, Any]) -> list[str]:
+    """Properties asked for against properties found, as shares of the error of a random molecule."""
+    settings = list(dict.fromkeys(name for one in content["properties"].values() for name in one if "guidance" in name))
+    lines = [
+        "",
+        f"Targets: mean error of {content['settings']['n']} samples, as a share of that of a random molecule (in "
+        "brackets valid and connected, %). Labels and judge are both GFN2-xTB, so these are not comparable with "
+        "published shares (`benchmarks/conditional.py`):",
+        "",
+        "| property | " + " | ".join(settings) + " |",
+        "|---" * (len(settings) + 1) + "|",
+    ]
+    for name, found in content["properties"].items():
+        cells = [
+            f"{found[one]['share']:.2f} ({share(found[one]['valid_connected'])})" if one in found else ""
+            for one in settings
+        ]
+        about = found["about"]
+        lines.append(f"| {name} (random {about['random']:.3g} {about['unit']}) | " + " | ".join(cells) + " |")
+    return lines
+
+
+def completion(content: dict[str, Any]) -> list[str]:
+    """Completions of held-out molecules."""
+    valid, kept = content["valid_connected"], content["part_unchanged"]
+    return [
+        "",
+        f"Completions of {content['molecules']} held-out molecules with three or more heavy atoms removed: "
+        f"{share(valid)} % of {valid['of']} valid and connected (unconditional samples of the same seed "
+        f"{share(content['unconditional_valid_connected'])} %), the given part unchanged in {share(kept)} % "
+        "(`benchmarks/completion.py`).",
+    ]
+
+
+def conformers(content: dict[str, Any]) -> list[str]:
+    """Conformers of held-out molecules beside ETKDG."""
+    table = content["by_atoms"]["all"]
+    ours, theirs = (
+        f"{one['value']:.3f} ({one['low']:.3f} - {one['high']:.3f})"
+        for one in (table["rmsd_moldiff"], table["rmsd_etkdg_mmff"])
+    )
+    return [
+        "",
+        f"Conformers of {table['molecules']} held-out molecules, best of {table['of_each']}: median heavy-atom RMSD "
+        f"{ours} angstrom, ETKDG and MMFF94 {theirs} (`benchmarks/completion.py`).",
+    ]
+
+
+def steering(content: dict[str, Any]) -> list[str]:
+    """Steering by QED."""
+    free, best, settings = content["unsteered"]["reward"], content["best_of"]["reward"], content["settings"]
+    parts = []
+    for strength, one in content["steered"].items():
+        gain = f"gain {one['gain']['low']:+.3f} to {one['gain']['high']:+.3f}"
+        parts.append(f"{one['reward']['value']:.3f} at strength {strength} ({gain})")
+    return [
+        "",
+        f"Steering by QED with {settings['particles']} particles, mean of {settings['n']} places: "
+        f"unsteered {free['value']:.3f}, steered {', '.join(parts)}; the best of as many unsteered ones at the "
+        f"same cost {best['value']:.3f} (`benchmarks/steering.py`).",
+    ]
+
+
+def sampler(content: dict[str, Any]) -> list[str]:
+    """The study of the sampler."""
+    lines = [
+        "",
+        f"One setting of the sampler changed at a time, {content['n']} molecules each, the same seed "
+        "(`benchmarks/sampler.py`):",
+        "",
+        "| setting | steps | valid and connected, % | MMFF94 drop, kcal/mol | aromatic, % |",
+        "|---|---|---|---|---|",
+    ]
+    for one in content["results"]:
+        drop = one["mmff_drop"]
+        known = "-" if not drop["n"] else f"{drop['value']:.1f} ({drop['low']:.1f}-{drop['high']:.1f})"
+        aromatic = "-" if not drop["n"] else share(one["aromatic"])
+        lines.append(f"| {one['setting']} | {one['steps']} | {share(one['valid_connected'])} | {known} | {aromatic} |")
+    return lines
+
+
 def tables() -> str:
     """All tables for which there are results."""
     lines: list[str] = []
     for path in (RESULTS / "molecules-qm9.md", RESULTS / "crystals-mp20.md"):
         if path.is_file():
             lines += ["", path.read_text().rstrip()] if lines else [path.read_text().rstrip()]
-    for name, write in (("speed", speed), ("cost", cost), ("training_speed", training), ("recipe", recipe)):
+    writers = {
+        "conditional-qm9": targets,
+        "completion-qm9-completion": completion,
+        "completion-qm9-conformers": conformers,
+        "steering-qm9-qed": steering,
+        "speed": speed,
+        "cost": cost,
+        "training_speed": training,
+        "sampler": sampler,
+        "curve": sampler,
+        "recipe": recipe,
+    }
+    for name, write in writers.items():
         content = read(name)
         if content is not None:
             lines += write(content)

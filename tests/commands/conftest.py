@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from moldiff.cli import run
-from moldiff.config import PRESETS, NetworkConfig
+from moldiff.config import PRESETS, NetworkConfig, SamplerConfig
 from moldiff.data.archive import Archive
 from moldiff.data.demo import demo_archive
 from moldiff.data.files import write
@@ -30,7 +30,8 @@ def archive() -> Archive:
 @pytest.fixture(scope="session")
 def weights(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Untrained weights: nearly everything they make is invalid, but for molecules of two atoms."""
-    model = dataclasses.replace(describe_model(archive, data="demo"), network=TINY)
+    described = describe_model(archive, data="demo")
+    model = dataclasses.replace(described, network=TINY, sampler=SamplerConfig(temperature=1.0))
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
     return str(save(path, model, tensors=dict(build(model).named_parameters())))
 
