@@ -191,9 +191,12 @@ def table(results: dict[int, dict[str, Any]]) -> str:
     first = results[steps[0]]
     drawn = {result["evaluation"]["metrics"]["valid"]["of"] for result in results.values()}
     lines = rows(results, ROWS, part="evaluation", protocol="bonds")
-    speeds = ", ".join(f"{results[count]['molecules_per_second']:.1f} at {count}" for count in steps)
     hardware = first["meta"]["hardware"]
-    where = hardware["gpu"] or f"{hardware['cpu']}, {hardware['threads']} threads"
+    where = hardware["gpu"] or hardware["cpu"]
+    threads = {count: results[count]["meta"]["hardware"]["threads"] for count in steps}
+    speeds = ", ".join(
+        f"{results[count]['molecules_per_second']:.1f} at {count} ({threads[count]} threads)" for count in steps
+    )
     commit = first["meta"]["commit"][:12]
     lines += [
         "",
