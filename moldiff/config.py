@@ -154,7 +154,7 @@ class SamplerConfig:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, not {self.steps}: 50 is the default, 20 fast, 100 best")
+            raise ValueError(f"steps must be at least 1, not {self.steps}: 50 is the default, 30 fast, 100 best")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}: 1 draws as predicted")
         if not 0 <= self.last < 1:

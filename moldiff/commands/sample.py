@@ -63,7 +63,7 @@ class Sample:
             file.py:function or module:function.
         particles: structures that compete for each place when there is a reward; each costs as much as one.
         strength: how much a unit of the reward counts; that of a name is about one deviation in training.
-        steps: sampler steps, one network evaluation each: 20 to 30 are fast, 100 are best; the model's own by default.
+        steps: sampler steps, one network evaluation each: 30 are fast, 100 are best; the model's own by default.
         seed: starting point of all random numbers.
         n_atoms: atoms of every structure, hydrogens included; as in the training set by default.
         fill: go on until so many valid molecules are made.
