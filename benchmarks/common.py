@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -46,11 +47,20 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def finite(content: Any) -> Any:
+    """The same with None for numbers that JSON cannot hold, as the median of nothing."""
+    if isinstance(content, dict):
+        return {key: finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
 def write_json(name: str, content: dict[str, Any]) -> Path:
     """Write a result under benchmarks/results."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    path.write_text(json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
     return path
 
 
