@@ -155,6 +155,19 @@ def completion(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def constraints(content: dict[str, Any]) -> list[str]:
+    """Violations and cost of constraints."""
+    results = content["results"]
+    drawn = sum(one["violations"]["of"] for one in results.values())
+    broken = sum(one["violations"]["n"] for one in results.values())
+    cost = ", ".join(f"{name} {share(one['valid_connected'])}" for name, one in results.items())
+    return [
+        "",
+        f"Constraints: {broken} violations in {drawn} structures drawn, valid or not. Valid and connected, %, of "
+        f"{content['n']} each: {cost} (`benchmarks/constraints.py`).",
+    ]
+
+
 def conformers(content: dict[str, Any]) -> list[str]:
     """Conformers of held-out molecules beside ETKDG."""
     table = content["by_atoms"]["all"]
@@ -210,6 +223,7 @@ def tables() -> str:
             lines += ["", path.read_text().rstrip()] if lines else [path.read_text().rstrip()]
     writers = {
         "conditional-qm9": targets,
+        "constraints-qm9": constraints,
         "completion-qm9-completion": completion,
         "completion-qm9-conformers": conformers,
         "steering-qm9-qed": steering,
