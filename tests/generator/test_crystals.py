@@ -231,3 +231,13 @@ def test_a_reward_by_name_steers(model: CrystalGenerator) -> None:
     assert "reward smact; 4 particles, strength 3" in steered.report.notes
     balanced = [sample.report.rates["composition_valid"]["n"] for sample in (plain, steered)]
     assert balanced[1] > balanced[0]
+
+
+def test_a_trajectory_ends_in_the_crystal_that_it_led_to(model: CrystalGenerator) -> None:
+    movie = model.trajectory(seed=3, steps=5, n_atoms=3, composition="NaCl2")
+    assert len(movie.states) == 5
+    assert sorted(movie.states[-1].numbers.tolist()) == [11, 17, 17]
+    if movie.structure is not None:
+        assert sorted(movie.structure.numbers.tolist()) == [11, 17, 17]
+    again = model.trajectory(seed=3, steps=5, n_atoms=3, composition="NaCl2")
+    assert np.array_equal(again.states[-1].positions, movie.states[-1].positions)
