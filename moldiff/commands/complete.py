@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
-from moldiff.commands.options import Flag, Text, Whole, say
+from moldiff.commands.options import Elements, Flag, Text, Whole, say
 from moldiff.commands.writing import check, make
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class Complete:
     n_new: Annotated[tuple[int, int] | None, arg(metavar="INT INT", help_behavior_hint="")] = None
     substitute: Annotated[tuple[str, ...], arg(metavar="SITES", help_behavior_hint="")] = ()
     new_cell: Flag = False
-    chemical_system: Text = None
-    elements: Text = None
-    forbid: Text = None
-    require: Text = None
+    chemical_system: Elements = None
+    elements: Elements = None
+    forbid: Elements = None
+    require: Elements = None
     target: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE", help_behavior_hint="")] = ()
     guidance: float = 1.0
     reward: Text = None

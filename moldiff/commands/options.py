@@ -18,6 +18,9 @@ Number = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="")]
 Flag = Annotated[bool, arg(help_behavior_hint="")]
 Where = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="")]
 Text = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
+Formula = Annotated[str | None, arg(metavar="FORMULA", help_behavior_hint="")]
+Elements = Annotated[str | None, arg(metavar="ELEMENTS", help_behavior_hint="")]
+Numbers = Annotated[str | None, arg(metavar="NUMBERS", help_behavior_hint="")]
 
 
 def say(text: str) -> None:

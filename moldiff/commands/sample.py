@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
-from moldiff.commands.options import Flag, Text, Whole
+from moldiff.commands.options import Elements, Flag, Formula, Numbers, Text, Whole
 from moldiff.commands.streams import reward, targets
 from moldiff.commands.writing import check, make, stream
 
@@ -49,7 +49,7 @@ class Sample:
         guidance: weight of the targets: 1 is plain, 1.5 to 3 follow them closer at twice the cost.
         gradient: follow the targets by the slope of the property head, too: 10 to 50; about three times the cost.
         composition: of crystals: elements and their proportions, as LiFePO4.
-        formula_units: of the composition a cell: 2, or 1-4; as many as in the training set by default.
+        formula_units: formula units of the composition in a cell, 2 or 1-4; as in the training set by default.
         chemical_system: of crystals: only these elements, each at least once, as Li-Fe-P-O.
         symmetrise: move crystals to their exact symmetry before writing.
         formula: of molecules: exact elements, as C7H10O2; fixes the atom count.
@@ -80,14 +80,14 @@ class Sample:
     target: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=VALUE", help_behavior_hint="")] = ()
     guidance: float = 1.0
     gradient: float = 0.0
-    composition: Text = None
-    formula_units: Text = None
-    chemical_system: Text = None
+    composition: Formula = None
+    formula_units: Numbers = None
+    chemical_system: Elements = None
     symmetrise: Flag = False
-    formula: Text = None
-    elements: Text = None
-    forbid: Text = None
-    require: Text = None
+    formula: Formula = None
+    elements: Elements = None
+    forbid: Elements = None
+    require: Elements = None
     charge: Whole = None
     reward: Text = None
     particles: int = 4
