@@ -6,7 +6,6 @@ the centroid of the given atoms, the noise on the others has full rank, and noth
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import final
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from moldiff.config import GaussianConfig
 from moldiff.denoiser import Clocks, Preconditioning, Prediction
 from moldiff.diffusion.process import mean_where, normal
-from moldiff.diffusion.schedule import log_linear, multistep_weight
+from moldiff.diffusion.schedule import log_linear
 from moldiff.state import State, centroid
 
 
@@ -43,6 +42,7 @@ class GaussianProcess:
     """
 
     field = "positions"
+    guess = "positions"
 
     def __init__(self, config: GaussianConfig) -> None:
         self.config = config
@@ -123,24 +123,6 @@ class GaussianProcess:
         keep = (clocks.is_given("positions", state) | ~state.mask).unsqueeze(-1)
         return torch.where(keep, x, clean + ratio * (x - clean))
 
-    def extrapolate(
-        self,
-        prediction: Prediction,
-        previous: Prediction,
-        state: State,
-        *,
-        before: Tensor,
-        t_from: Tensor,
-        t_to: Tensor,
-    ) -> Prediction:
-        """The prediction with its positions taken to their mean over the coming step, for a second-order step.
-
-        Clean guesses are taken as linear in ln s between the clock `before`, where `previous` was made, and t_to.
-        """
-        if prediction.positions is None or previous.positions is None:
-            return prediction
-        levels = [torch.log(self.level(t, state)) for t in (t_from, t_to, before)]
-        weight = multistep_weight(*levels)
-        return replace(
-            prediction, positions=prediction.positions + weight * (prediction.positions - previous.positions)
-        )
+    def variable(self, t: Tensor, state: State) -> Tensor:
+        """ln s, in which clean guesses are taken as linear; (B, 1, 1)."""
+        return torch.log(self.level(t, state))

@@ -15,7 +15,7 @@ from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.lattice import LatticeProcess
 from moldiff.diffusion.process import Multistep, Process
-from moldiff.diffusion.schedule import log_linear, log_linear_clock
+from moldiff.diffusion.schedule import log_linear, log_linear_clock, multistep_weight
 from moldiff.diffusion.torus import TorusProcess
 from moldiff.state import SYMBOL_FIELDS, Alphabet, State
 
@@ -125,11 +125,16 @@ class JointProcess:
 
         Continuous fields alone are extrapolated; the logits of symbols are those of now.
         """
+        changes: dict[str, Tensor] = {}
         for name, process in self.processes.items():
-            if isinstance(process, Multistep):
-                times = {"before": before.time(name, state), "t_from": clocks.time(name, state)}
-                prediction = process.extrapolate(prediction, previous, state, **times, t_to=after.time(name, state))
-        return prediction
+            if not isinstance(process, Multistep):
+                continue
+            now, earlier = getattr(prediction, process.guess), getattr(previous, process.guess)
+            if now is None or earlier is None:
+                continue
+            weight = multistep_weight(*(process.variable(c.time(name, state), state) for c in (clocks, after, before)))
+            changes[process.guess] = now + weight * (now - earlier)
+        return replace(prediction, **changes)
 
     def churn(
         self, state: State, clocks: Clocks, sampler: SamplerConfig, *, generator: torch.Generator

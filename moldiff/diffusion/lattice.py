@@ -8,7 +8,6 @@ The trace part is replaced by the logarithm of the volume per atom, whose statis
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import final
 
 import torch
@@ -17,7 +16,6 @@ from torch import Tensor
 from moldiff.config import LatticeConfig
 from moldiff.denoiser import Clocks, CrystalPreconditioning, Prediction
 from moldiff.diffusion.process import normal
-from moldiff.diffusion.schedule import multistep_weight
 from moldiff.state import State
 
 #: Standardised invariants are kept within this many deviations when a cell is made of them.
@@ -65,6 +63,7 @@ class LatticeProcess:
     """
 
     field = "cell"
+    guess = "invariants"
 
     def __init__(self, config: LatticeConfig) -> None:
         self.config = config
@@ -163,22 +162,6 @@ class LatticeProcess:
         ratio = torch.where(t_from > 0, t_to / torch.where(t_from > 0, t_from, 1.0), 1.0).unsqueeze(-1)
         return self.cells(clean + ratio * (x - clean), state, clocks)
 
-    def extrapolate(
-        self,
-        prediction: Prediction,
-        previous: Prediction,
-        state: State,
-        *,
-        before: Tensor,
-        t_from: Tensor,
-        t_to: Tensor,
-    ) -> Prediction:
-        """The prediction with its invariants taken to their mean over the coming step, for a second-order step.
-
-        Clean guesses are taken as linear in ln(t / (1 - t)), the logarithm of noise over signal on this path.
-        """
-        if prediction.invariants is None or previous.invariants is None:
-            return prediction
-        weight = multistep_weight(torch.logit(t_from), torch.logit(t_to), torch.logit(before)).unsqueeze(-1)
-        invariants = prediction.invariants + weight * (prediction.invariants - previous.invariants)
-        return replace(prediction, invariants=invariants)
+    def variable(self, t: Tensor, state: State) -> Tensor:
+        """ln(t / (1 - t)), the logarithm of noise over signal, in which clean guesses are taken as linear; (B, 1)."""
+        return torch.logit(t).unsqueeze(-1)

@@ -51,21 +51,11 @@ class Process(Protocol):
 class Multistep(Protocol):
     """What a process of a continuous field may offer beside: a second-order step from the evaluation before."""
 
-    def extrapolate(
-        self,
-        prediction: Prediction,
-        previous: Prediction,
-        state: State,
-        *,
-        before: Tensor,
-        t_from: Tensor,
-        t_to: Tensor,
-    ) -> Prediction:
-        """The prediction with this field's guess replaced by its mean over the step from t_from to t_to.
+    guess: str
+    """The field of a `Prediction` that it steps along."""
 
-        `previous` was made at the clock `before`; all clocks are (B,). Where no rule applies (no step behind, or one
-        onto clock 0) the guess stays.
-        """
+    def variable(self, t: Tensor, state: State) -> Tensor:
+        """lambda at clocks (B,), in which the guess is taken as linear; of a shape that broadcasts over the guess."""
         ...
 
 

@@ -6,7 +6,6 @@ generated a common translation cannot be known: the velocity is then d without i
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import final
 
 import torch
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from moldiff.denoiser import Clocks, Prediction
 from moldiff.diffusion.process import mean_where, uniform
-from moldiff.diffusion.schedule import multistep_weight
 from moldiff.state import State
 
 
@@ -40,6 +38,7 @@ class TorusProcess:
     """
 
     field = "fractional"
+    guess = "tangent"
 
     def __init__(self, *, anneal: float = 0.0, anneal_given: float | None = None) -> None:
         self.anneal = anneal
@@ -111,21 +110,6 @@ class TorusProcess:
         share = torch.minimum((t_from - t_to) * (1 + strength * (1 - t_from)), t_from)[:, None, None]
         return torch.where(self._free(state, clocks), wrap(f - share * prediction.tangent.to(f.dtype)), f)
 
-    def extrapolate(
-        self,
-        prediction: Prediction,
-        previous: Prediction,
-        state: State,
-        *,
-        before: Tensor,
-        t_from: Tensor,
-        t_to: Tensor,
-    ) -> Prediction:
-        """The prediction with its velocity taken to its mean over the coming step, for a second-order step.
-
-        Velocities are taken as linear in the clock (Adams and Bashforth's second rule).
-        """
-        if prediction.tangent is None or previous.tangent is None:
-            return prediction
-        weight = multistep_weight(t_from, t_to, before)[:, None, None]
-        return replace(prediction, tangent=prediction.tangent + weight * (prediction.tangent - previous.tangent))
+    def variable(self, t: Tensor, state: State) -> Tensor:
+        """The clock, in which velocities are taken as linear (Adams and Bashforth); (B, 1, 1)."""
+        return t[:, None, None]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moldiff.config import LatticeConfig
 from moldiff.denoiser import Clocks, Prediction
+from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.lattice import LatticeProcess, basis, log_symmetric, symmetric
 from moldiff.state import State
 
@@ -147,15 +148,20 @@ def test_bad_statistics_and_predictions_are_refused() -> None:
 
 
 def test_second_order_takes_the_guess_to_its_mean_over_the_step() -> None:
-    process, state = LatticeProcess(CONFIG), state_of(skewed(3))
+    process, state = JointProcess([LatticeProcess(CONFIG)]), state_of(skewed(3))
     times = {"before": torch.full((3,), 0.8), "t_from": torch.full((3,), 0.6), "t_to": torch.full((3,), 0.5)}
     now, earlier = Prediction(invariants=torch.ones(3, 6)), Prediction(invariants=torch.full((3, 6), 3.0))
-    taken = process.extrapolate(now, earlier, state, **times)
+
+    def at(times: dict[str, Tensor]) -> dict[str, Clocks]:
+        names = {"before": "before", "t_from": "clocks", "t_to": "after"}
+        return {names[name]: Clocks({"cell": time}) for name, time in times.items()}
+
+    taken = process.extrapolate(now, earlier, state, **at(times))
     weight = torch.logit(torch.tensor(0.6)) / (2 * (torch.logit(torch.tensor(0.8)) - torch.logit(torch.tensor(0.6))))
     assert taken.invariants is not None
     assert torch.allclose(taken.invariants, 1 - 2 * weight)
     zero, one = torch.zeros(3), torch.ones(3)
     for edge in (times | {"t_to": zero}, times | {"before": one}, times | {"t_from": zero, "t_to": zero}):
-        kept = process.extrapolate(now, earlier, state, **edge)
+        kept = process.extrapolate(now, earlier, state, **at(edge))
         assert kept.invariants is not None and torch.equal(kept.invariants, torch.ones(3, 6))
-    assert process.extrapolate(Prediction(), earlier, state, **times) == Prediction()
+    assert process.extrapolate(Prediction(), earlier, state, **at(times)) == Prediction()
