@@ -125,8 +125,8 @@ class SamplerConfig:
     Attributes:
         steps: sampler steps; one network evaluation each.
         density: rho of the time grid; 0 is uniform in the clock, 2 dense in the middle.
-        last: clock from which the last step goes to 0. Clocks under 0.28 are rare in training (below two deviations),
-            and the network's guesses there are worse than a guess from 0.28: bonds drift, O-H by 0.005 angstrom.
+        last: clock from which the last step goes to 0; steps of small noise decide little, and where training hardly
+            saw them (see `DiffusionConfig.clock_small`) bond lengths drift.
         order: 1 steps continuous fields along the guess of now; 2 along one extrapolated from the evaluation before
             (Adams-Bashforth, no further evaluation), wherever churn has not raised the noise in between.
         churn: share by which the noise on positions is raised before each step while it is between `churn_from` and

@@ -114,7 +114,7 @@ def read_archive(
     if not records:
         reasons = "; ".join(f"entry {index}: {reason}" for index, reason, _ in skipped[:3])
         raise ValueError(
-            f"{path}: no molecule for an archive ({reasons}); missing hydrogens are added by hydrogens='add', or by  "
+            f"{path}: no molecule for an archive ({reasons}); missing hydrogens are added by hydrogens='add', or by "
             f"moldiff data {path} -o with-hydrogens.npz --hydrogens add"
         )
     names, values = _numeric_fields(kept)

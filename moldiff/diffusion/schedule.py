@@ -45,18 +45,16 @@ def time_grid(steps: int, density: float = 2.0, last: float = 0.0) -> Tensor:
     if not 0 <= last < 1:
         raise ValueError(f"last must be in [0, 1), not {last}: the clock from which the last step goes to 0")
 
-    def walk(u: Tensor) -> Tensor:
-        return (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
-
     u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     if last > 0:
-        # w grows with u: the place of `last` by bisection
-        low, high = torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64)
+        # w grows with u: the place of `last` by bisection, on numbers, for it is done for every batch
+        low, high = 0.0, 1.0
         for _ in range(60):
             middle = (low + high) / 2
-            low, high = (middle, high) if walk(middle) < last else (low, middle)
-        u = torch.cat([torch.linspace(1, float(high), steps, dtype=torch.float64), u[-1:]])
-    grid = walk(u)
+            w = (1 - density) * middle + density * (2 / math.pi) * math.asin(math.sqrt(middle))
+            low, high = (middle, high) if w < last else (low, middle)
+        u[:-1] = torch.linspace(1, high, steps, dtype=torch.float64)
+    grid = (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
     grid[0], grid[-1] = 1.0, 0.0
     return grid
 

@@ -163,7 +163,8 @@ def test_ctrl_c_keeps_what_is_finished(weights: str, tmp_path: Path) -> None:
     mols = list(Chem.SDMolSupplier(str(out), removeHs=False, sanitize=False))
     assert mols
     assert None not in mols
-    found = re.search(r"interrupted: (\d+) molecules? written to out.sdf, out of (\d+) structures? drawn", error)
+    noun = "molecule" if len(mols) == 1 else "molecules"
+    found = re.search(rf"interrupted: (\d+) {noun} written to out.sdf, out of (\d+) structures drawn", error)
     assert found is not None, error
     assert len(mols) == int(found.group(1)) <= int(found.group(2))
     assert "Traceback" not in error
