@@ -2,6 +2,7 @@
 
     python benchmarks/conditional.py qm9 --n 100 --properties gap dipole --weights 0 1 2
     python benchmarks/conditional.py qm9 --n 1000 --weights 0 1 1.5 2 3 --gradients 0 20 --tail-weights 2
+    python benchmarks/conditional.py qm9 --n 100 --weights 1 --gradients 20 --particles 4
 
 Draws n pairs (target, atom count) from the test split, generates a structure for each, and calculates the property at
 the generated geometry: by tblite for gap, HOMO, LUMO, dipole, polarisability and energy, at the total of the generated
@@ -17,6 +18,10 @@ labels judged by a network: they are not comparable.
 The tail: targets of test molecules beyond the 99th percentile of the training set. Shares there are of the error of the
 right atom count alone, and `reached` is how many lie beyond that percentile.
 
+With --particles, so many structures compete for each place by closeness to the target as the property head sees it
+(``reward="target"``), valid and connected ones first. Evaluations are counted where they are made, a backward pass as
+two.
+
 Writes benchmarks/results/conditional-<name>.json after every setting; settings that are in the file for the same
 weights, n, seed and steps are not run again.
 """
@@ -25,6 +30,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -43,17 +49,19 @@ from moldiff.data.archive import Archive
 from moldiff.data.batching import mix
 from moldiff.data.download import data_root
 from moldiff.data.reference import Reference
-from moldiff.denoiser import Condition
+from moldiff.denoiser import Clocks, Condition, Denoiser, Prediction
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.evaluation.workers import Workers
 from moldiff.generator import Generator
 from moldiff.generator.export import to_arrays
 from moldiff.generator.generator import blank_state
+from moldiff.guidance.gradient import BACKWARD
 from moldiff.molecules.convert import Arrays, canonical_smiles, to_mol
 from moldiff.molecules.descriptors import DESCRIPTORS
 from moldiff.molecules.similarity import fingerprints, internal_diversity
 from moldiff.molecules.summary import rate
 from moldiff.molecules.validity import check
+from moldiff.state import State
 
 TRAIN, TEST = 0, 2
 PERCENTILE = 99
@@ -77,10 +85,11 @@ def column(archive: Archive, name: str) -> np.ndarray:
 
 
 def generate(
-    generator: Generator, sizes: np.ndarray, asked: dict[str, np.ndarray], args: argparse.Namespace, **wishes: float
-) -> tuple[list[Arrays], int]:
-    """A structure of each size with each target, in order, and the network evaluations of a structure."""
+    generator: Generator, sizes: np.ndarray, asked: dict[str, np.ndarray], args: argparse.Namespace, **wishes: Any
+) -> tuple[list[Arrays], float]:
+    """A structure of each size with each target, in order, and the network evaluations that each cost."""
     keep_large_blocks()
+    cost = Cost()
     config = generator.config
     sampler = generator.sampler if args.steps is None else dataclasses.replace(generator.sampler, steps=args.steps)
     process = JointProcess.for_molecules(config.diffusion, generator.alphabets, sampler=sampler)
@@ -94,7 +103,7 @@ def generate(
         told = torch.tensor(values[rows]).float().to(generator.device), shown.expand(len(rows), -1).to(generator.device)
         with generator._autocast():
             done = plan.draw(
-                denoiser(generator.network, process),
+                cost.counted(denoiser(generator.network, process)),
                 process,
                 state=blank_state(torch.tensor(sizes[rows])).to(generator.device),
                 generator=torch.Generator(generator.device).manual_seed(mix(args.seed, number)),
@@ -103,7 +112,25 @@ def generate(
             )
         for row, arrays in zip(rows.tolist(), to_arrays(done.to("cpu"), generator.alphabets), strict=True):
             found[row] = arrays
-    return found, sampler.steps * plan.evaluations
+    return found, round(cost.structures / len(sizes), 2)
+
+
+class Cost:
+    """Counts the structures that a network is given, one with gradients as three: a backward pass costs two."""
+
+    def __init__(self) -> None:
+        self.structures = 0
+
+    def counted(self, plain: Denoiser) -> Denoiser:
+        """The same denoiser, counted."""
+
+        def call(
+            state: State, clocks: Clocks, condition: Condition | None = None, previous: Prediction | None = None
+        ) -> Prediction:
+            self.structures += len(state) * (1 + BACKWARD * torch.is_grad_enabled())
+            return plain(state, clocks, condition, previous)
+
+        return call
 
 
 def labels(structures: list[Arrays], names: list[str], args: argparse.Namespace) -> dict[str, np.ndarray]:
@@ -226,16 +253,17 @@ class Study:
             "label_calculated_again": errors(again, self.wanted[name], np.isfinite(again), self.penalty[name]),
         }
 
-    def measure(self, name: str, weight: float, gradient: float) -> dict[str, Any]:
+    def measure(self, name: str, weight: float, gradient: float, particles: int) -> dict[str, Any]:
         """Samples with targets, or unguided ones, which are made once for all properties."""
         wanted, penalty = self.wanted[name], self.penalty[name]
-        if weight == 0 and gradient == 0:
+        if weight == 0 and gradient == 0 and particles == 1:
             found, good, table = self.unguided()
             return {**errors(found[name], wanted, good, penalty), **table}
-        values, good, table = self.sample(self.sizes, {name: wanted}, [name], guidance=weight, gradient=gradient)
+        wishes = guided(weight, gradient, particles)
+        values, good, table = self.sample(self.sizes, {name: wanted}, [name], **wishes)
         return {**errors(values[name], wanted, good, penalty), **table}
 
-    def tail(self, name: str, weight: float, gradient: float) -> dict[str, Any]:
+    def tail(self, name: str, weight: float, gradient: float, particles: int) -> dict[str, Any]:
         """Targets beyond the 99th percentile of the training set."""
         values = column(self.archive, name)
         border = float(np.nanpercentile(values[self.archive.split == TRAIN], PERCENTILE))
@@ -246,7 +274,7 @@ class Study:
         chosen = np.random.default_rng(mix(self.args.seed, 13)).choice(far, n, replace=n > len(far))
         wanted, sizes = values[chosen], self.atoms(chosen)
         base = baselines(self.archive, values, wanted, sizes)
-        found, good, table = self.sample(sizes, {name: wanted}, [name], guidance=weight, gradient=gradient)
+        found, good, table = self.sample(sizes, {name: wanted}, [name], **guided(weight, gradient, particles))
         return {
             **errors(found[name], wanted, good, base["right_atom_count"]),
             **table,
@@ -263,7 +291,7 @@ class Study:
         return self._free
 
     def sample(
-        self, sizes: np.ndarray, asked: dict[str, np.ndarray], names: list[str], **wishes: float
+        self, sizes: np.ndarray, asked: dict[str, np.ndarray], names: list[str], **wishes: Any
     ) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, Any]]:
         """Calculated properties of samples, which of these are valid and connected, and what else there is to say."""
         start = time.perf_counter()
@@ -321,9 +349,16 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def setting(weight: float, gradient: float) -> str:
+def guided(weight: float, gradient: float, particles: int) -> dict[str, Any]:
+    """The wishes of a setting."""
+    wishes: dict[str, Any] = {"guidance": weight, "gradient": gradient}
+    return wishes | {"reward": "target", "particles": particles} if particles > 1 else wishes
+
+
+def setting(weight: float, gradient: float, particles: int) -> str:
     """The name of a setting in the file."""
-    return f"guidance {weight:g}" + (f", gradient {gradient:g}" if gradient else "")
+    name = f"guidance {weight:g}" + (f", gradient {gradient:g}" if gradient else "")
+    return name + (f", {particles} particles" if particles > 1 else "")
 
 
 def main() -> None:
@@ -335,6 +370,7 @@ def main() -> None:
     parser.add_argument("--properties", nargs="+", default=["gap", "polarizability", "dipole"])
     parser.add_argument("--weights", type=float, nargs="+", default=[0.0, 1.0, 1.5, 2.0, 3.0])
     parser.add_argument("--gradients", type=float, nargs="+", default=[0.0])
+    parser.add_argument("--particles", type=int, nargs="+", default=[1], help="that compete by closeness to the target")
     parser.add_argument(
         "--tail-weights", type=float, nargs="*", default=[], help="for targets beyond the 99th percentile"
     )
@@ -357,13 +393,13 @@ def main() -> None:
     study = Study(generator, archive, args)
     for name in args.properties:
         results.run(("properties", name, "about"), partial(study.about, name))
-        for gradient in args.gradients:
+        for particles, gradient in itertools.product(args.particles, args.gradients):
             for weight in args.weights:
-                place = ("properties", name, setting(weight, gradient))
-                results.run(place, partial(study.measure, name, weight, gradient))
+                place = ("properties", name, setting(weight, gradient, particles))
+                results.run(place, partial(study.measure, name, weight, gradient, particles))
             for weight in args.tail_weights:
-                place = ("properties", name, "tail", setting(weight, gradient))
-                results.run(place, partial(study.tail, name, weight, gradient))
+                place = ("properties", name, "tail", setting(weight, gradient, particles))
+                results.run(place, partial(study.tail, name, weight, gradient, particles))
     print(RESULTS / f"{results.name}.json")
 
 

@@ -120,8 +120,8 @@ def draw_clocks(
     """Training clocks of a batch: a task a structure, a time a field.
 
     The clock of the positions is normal, with shares of small and of large noise (`DiffusionConfig.clock_small`,
-    `clock_large`); symbols follow it with a jitter, so that the windows of `CategoricalConfig` can be tuned without training again, and stand anywhere
-    in their window where the positions are given. Fields given whole stand at 0.
+    `clock_large`); symbols follow it with a jitter, so that the windows of `CategoricalConfig` can be tuned without
+    training again, and stand anywhere in their window where the positions are given. Fields given whole stand at 0.
 
     Args:
         state: clean structures.

@@ -61,7 +61,8 @@ class CrystalWishes(TypedDict, total=False):
         guidance: weight of the target; 1 is plain conditional, more follows the target closer and varies less, and
             costs two network evaluations a step. 0 ignores it.
         reward: steer towards more of it: ``list[ase.Atoms] -> array``, one number a crystal, NaN for no judgement; or a
-            name of `moldiff.generator.crystal_rewards`: density, smact (charges that can balance), symmetry.
+            name of `moldiff.generator.crystal_rewards`: density, smact (charges that can balance), symmetry; or
+            ``"target"``: closeness to the target as the property head sees it.
         particles: crystals that compete for each place in the sample; each costs as much as one.
         strength: how much a unit of the reward counts: the sample is tilted by exp(strength * reward).
     """
@@ -185,6 +186,7 @@ class CrystalPlan:
         return self.goal.draw(
             guided,
             process,
+            plain=denoiser,
             state=state,
             generator=generator,
             config=config,

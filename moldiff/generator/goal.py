@@ -15,9 +15,13 @@ from moldiff.diffusion.sampler import Callback, Step, sample
 from moldiff.generator import targets
 from moldiff.generator.rewards import Rewards
 from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
+from moldiff.guidance.closeness import closeness
 from moldiff.guidance.constraints import Constrained, Constraints
-from moldiff.guidance.steering import Steering
+from moldiff.guidance.steering import Reward, Sound, Steering
 from moldiff.state import State
+
+#: The name of the reward that is closeness to the target, see `moldiff.guidance.closeness`.
+TARGET = "target"
 
 
 @final
@@ -27,28 +31,55 @@ class Goal:
     Args:
         config: of the model.
         wishes: by name; others are left alone.
-        rewards: what the reward of the wishes is as a function of States.
+        rewards: what the reward of the wishes is as a function of States; not asked for `TARGET`.
+        sound: finished structures that may be kept where the reward is `TARGET`, which does not tell; all by default.
 
     Raises:
         ValueError: for wishes that are unknown or make no sense.
     """
 
-    def __init__(self, config: ModelConfig, wishes: Mapping[str, Any], *, rewards: Callable[[Any], Rewards]) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: ModelConfig,
+        wishes: Mapping[str, Any],
+        *,
+        rewards: Callable[[Any], Rewards],
+        sound: Sound | None = None,
+    ) -> None:
+        self.config, self.sound = config, sound
         self.target = targets.check_target(config, wishes.get("target") or {})
         self.weight = float(wishes.get("guidance", 1.0))
         check_weight(self.weight)
         reward, self.particles = wishes.get("reward"), 1
         self.rewards: Rewards | None = None
+        self.by_target = isinstance(reward, str) and reward == TARGET
         self.strength = float(wishes.get("strength", 1.0))
         if reward is not None:
-            self.rewards = rewards(reward)
+            if self.by_target:
+                self._check_numbers()
+            else:
+                self.rewards = rewards(reward)
             self.particles = wishes.get("particles", 4)
             # refuses senseless settings now and not in the first batch
-            self._steering(self.rewards, torch.Generator())
+            self._steering(lambda state: torch.zeros(len(state)), torch.Generator())
 
-    def _steering(self, rewards: Rewards, generator: torch.Generator) -> Steering:
-        return Steering(rewards, particles=self.particles, strength=self.strength, generator=generator)
+    def _check_numbers(self) -> None:
+        if not self.target:
+            raise ValueError(f"the reward {TARGET!r} is closeness to a target: say target, or choose another reward")
+        classes = [p.name for p in self.config.properties if p.name in self.target and p.classes]
+        if classes:
+            raise ValueError(
+                f"{classes[0]} is a class, and the reward {TARGET!r} is of numbers: leave it out or choose another one"
+            )
+
+    @property
+    def steered(self) -> bool:
+        """Whether particles compete."""
+        return self.rewards is not None or self.by_target
+
+    def _steering(self, reward: Reward, generator: torch.Generator) -> Steering:
+        sound = self.sound if self.by_target else None
+        return Steering(reward, particles=self.particles, strength=self.strength, generator=generator, sound=sound)
 
     def notes(self, constraints: object, *, more: str = "") -> tuple[str, ...]:
         """Lines for the report.
@@ -64,18 +95,22 @@ class Goal:
             lines.append(f"target: {asked}; guidance {self.weight:g}{more}")
         if str(constraints):
             lines.append(f"constraints: {constraints}")
-        if self.rewards is not None:
-            lines.append(f"{self.rewards}; {self.particles} particles, strength {self.strength:g}")
+        if self.steered:
+            reward = str(self.rewards) if self.rewards is not None else f"reward {TARGET}"
+            lines.append(f"{reward}; {self.particles} particles, strength {self.strength:g}")
         return tuple(lines)
 
     @property
     def evaluations(self) -> int:
-        """Network evaluations of a structure in one sampler step."""
+        """Network evaluations of a structure in one sampler step.
+
+        Closeness to the target costs an evaluation of each particle more in about every third step in the middle.
+        """
         return self.particles * (evaluations(self.weight) if self.target else 1)
 
     def copies(self, state: State, given: Mapping[str, Tensor]) -> tuple[State, dict[str, Tensor]]:
         """The state and masks of what is given with each structure as often as it has particles."""
-        if self.rewards is None:
+        if not self.steered:
             return state, dict(given)
         rows = self._rows(len(state), state.device)
         return state.index(rows), {name: mask[rows] for name, mask in given.items()}
@@ -97,7 +132,7 @@ class Goal:
             return denoiser, None
         if condition is None:
             condition = targets.condition(self.config, self.target, len(state), state.device)
-        elif self.rewards is not None:
+        elif self.steered:
             condition = condition.index(self._rows(len(condition.values), state.device))
         return classifier_free(denoiser, self.weight), condition
 
@@ -106,6 +141,7 @@ class Goal:
         denoiser: Denoiser,
         process: JointProcess,
         *,
+        plain: Denoiser,
         state: State,
         generator: torch.Generator,
         config: SamplerConfig,
@@ -117,6 +153,7 @@ class Goal:
         """Draw a batch under constraints and the reward; other arguments as for `moldiff.diffusion.sampler.sample`.
 
         Args:
+            plain: the denoiser without guidance, whose property head judges closeness to the target.
             state: of `copies`; one structure of its particles comes back.
             constraints: hold in every structure.
         """
@@ -126,9 +163,10 @@ class Goal:
             constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
             denoiser = constrained
             callbacks.append(constrained.restore)
-        if self.rewards is not None:
+        if self.steered:
             # on the CPU, where the rewards are
-            steering = self._steering(self.rewards, torch.Generator().manual_seed(generator.initial_seed()))
+            seeded = torch.Generator().manual_seed(generator.initial_seed())
+            steering = self._steering(self.rewards or self._closeness(plain, condition), seeded)
             callbacks.append(steering)
         if callback is not None:
             callbacks.append(callback)
@@ -143,6 +181,12 @@ class Goal:
             callback=chain(callbacks),
         )
         return done if steering is None else done.index(steering.choose().to(done.device))
+
+    def _closeness(self, plain: Denoiser, condition: Condition | None) -> Reward:
+        if condition is None:
+            raise ValueError(f"the reward {TARGET!r} needs to be told the target of each structure")
+        values = targets.standardised(self.config, condition.values)
+        return closeness(plain, target=values, shown=condition.shown)
 
 
 def chain(callbacks: Sequence[Callback]) -> Callback:

@@ -18,7 +18,7 @@ from moldiff.diffusion.sampler import Callback
 from moldiff.generator import targets
 from moldiff.generator.formulas import Chemistry
 from moldiff.generator.goal import Goal
-from moldiff.generator.rewards import MolReward, Rewards
+from moldiff.generator.rewards import MolReward, Rewards, molecules
 from moldiff.guidance.gradient import BACKWARD, by_gradient, check_scale
 from moldiff.state import Alphabet, State
 
@@ -39,7 +39,8 @@ class Wishes(TypedDict, total=False):
         require: elements that must be there, each as often as it is named.
         charge: net charge. Constraints hold in every structure, valid or not.
         reward: steer towards more of it: ``list[Mol] -> array``, or a name of `moldiff.generator.rewards`:
-            qed, logp, tpsa, rings, sa (easy synthesis), xtb-gap (wide), strain (little).
+            qed, logp, tpsa, rings, sa (easy synthesis), xtb-gap (wide), strain (little); or ``"target"``: closeness to
+            the target as the property head sees it, valid and connected molecules first.
         particles: structures that compete for each place in the sample; each costs as much as one.
         strength: how much a unit of the reward counts: the sample is tilted by exp(strength * reward).
     """
@@ -77,7 +78,12 @@ class Guidance:
         if unknown:
             raise ValueError(f"unknown option {unknown[0]!r}: choose from {', '.join(Wishes.__annotations__)}")
         self.config, self.alphabets = config, alphabets
-        self.goal = Goal(config, wishes, rewards=lambda reward: Rewards(reward, config=config, alphabets=alphabets))
+        self.goal = Goal(
+            config,
+            wishes,
+            rewards=lambda reward: Rewards(reward, config=config, alphabets=alphabets),
+            sound=lambda state: torch.tensor([mol is not None for mol in molecules(state, alphabets)]),
+        )
         self.target, self.particles = self.goal.target, self.goal.particles
         self.gradient = float(wishes.get("gradient", 0.0))
         check_scale(self.gradient)
@@ -174,6 +180,7 @@ class Guidance:
         return self.goal.draw(
             guided,
             process,
+            plain=denoiser,
             state=state,
             generator=generator,
             config=config,

@@ -21,6 +21,8 @@ from moldiff.state import SYMBOL_FIELDS, State
 
 Reward = Callable[[State], Tensor]
 """State without hidden symbols -> (B,) float; NaN where a structure cannot be judged."""
+Sound = Callable[[State], Tensor]
+"""Finished State -> (B,) bool: whether a structure is one that may be kept."""
 
 
 @final
@@ -35,6 +37,7 @@ class Steering:
         particles: K, particles a group.
         strength: lambda, per unit of the reward.
         generator: random numbers of the resampling.
+        sound: finished structures -> (B,) bool; those that are not sound are kept only where a group has no other.
         begin, end: clocks between which the reward is asked for and groups are resampled.
         every: sampler steps between two such occasions.
 
@@ -49,6 +52,7 @@ class Steering:
         particles: int,
         strength: float,
         generator: torch.Generator,
+        sound: Sound | None = None,
         begin: float = 0.6,
         end: float = 0.3,
         every: int = 3,
@@ -60,7 +64,7 @@ class Steering:
         if every < 1:
             raise ValueError(f"every must be at least 1, not {every}")
         self.reward, self.particles, self.strength = reward, particles, strength
-        self.generator = generator
+        self.generator, self.sound = generator, sound
         self.begin, self.end, self.every = begin, end, every
         self.resamplings = 0
         self._log: Tensor | None = None
@@ -72,11 +76,15 @@ class Steering:
         t = max(float(time.max()) for time in step.clocks.times.values())
         if not last and (not self.end <= t <= self.begin or (step.number + 1) % self.every):
             return None
-        rewards = self.reward(decode(step)).to(torch.float64).cpu().view(-1, self.particles)
+        guess = decode(step)
+        rewards = self.reward(guess).to(torch.float64).cpu().view(-1, self.particles)
         log = self._weigh(rewards)
         if last:
             # a finished structure without a reward is chosen only where there is no other
             known = torch.isfinite(rewards)
+            if self.sound is not None:
+                sound = self.sound(guess).cpu().view(-1, self.particles)
+                known = torch.where((known & sound).any(1, keepdim=True), known & sound, known)
             self._log = torch.where(known | ~known.any(1, keepdim=True), log, -math.inf)
             return None
         weights = log.softmax(1)

@@ -20,7 +20,8 @@ from .conftest import config
 
 
 def settings() -> ModelConfig:
-    return dataclasses.replace(config(), properties=(PropertyConfig("gap", "eV", 5.0, 2.0, 0.0, 20.0),))
+    known = (PropertyConfig("gap", "eV", 5.0, 2.0, 0.0, 20.0), PropertyConfig("group", "", 0.0, 1.0, 1, 5, classes=5))
+    return dataclasses.replace(config(), properties=known)
 
 
 def goal(**wishes: Any) -> Goal:
@@ -51,7 +52,7 @@ def test_a_structure_has_its_particles_next_to_one_another() -> None:
     copied, masks = steered.copies(state, {"elements": state.mask})
     assert copied.mask[:, 1].tolist() == [True] * 3 + [False] * 3
     assert torch.equal(masks["elements"], copied.mask)
-    own = Condition(torch.tensor([[4.0], [6.0]]), torch.ones(2, 1, dtype=torch.bool))
+    own = Condition(torch.tensor([[4.0, 0.0], [6.0, 0.0]]), torch.tensor([[True, False]] * 2))
     for asked, values in ((None, [4.0] * 6), (own, [4.0] * 3 + [6.0] * 3)):
         _, condition = steered.guide(lambda *_: None, copied, asked)  # type: ignore[arg-type,return-value]
         assert condition is not None and condition.values[:, 0].tolist() == values
@@ -63,6 +64,13 @@ def test_a_structure_has_its_particles_next_to_one_another() -> None:
     )
 
 
+def test_closeness_to_the_target_is_a_reward() -> None:
+    steered = goal(target={"gap": 4.0}, reward="target", particles=3)
+    copied, _ = steered.copies(State(mask=torch.ones(2, 2, dtype=torch.bool)), {})
+    assert len(copied) == 6 and steered.evaluations == 3
+    assert steered.notes("") == ("target: gap 4 eV; guidance 1", "reward target; 3 particles, strength 1")
+
+
 @pytest.mark.parametrize(
     ("wishes", "message"),
     [
@@ -70,6 +78,9 @@ def test_a_structure_has_its_particles_next_to_one_another() -> None:
         ({"guidance": float("nan")}, "guidance must be a finite number"),
         ({"reward": ones, "particles": 1}, "at least 2 particles"),
         ({"reward": ones, "strength": float("inf")}, "strength must be a finite number"),
+        ({"reward": "target"}, "say target, or choose another reward"),
+        ({"reward": "target", "target": {"group": 3}}, "group is a class"),
+        ({"reward": "target", "target": {"gap": 3.0}, "particles": 1}, "at least 2 particles"),
     ],
 )
 def test_senseless_wishes_are_refused_at_once(wishes: dict[str, Any], message: str) -> None:

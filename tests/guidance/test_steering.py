@@ -93,6 +93,20 @@ def test_unknown_rewards_keep_the_old_ones_and_lose_at_the_end() -> None:
     assert len(nothing) == 50
 
 
+def test_structures_that_are_not_sound_are_kept_only_where_there_is_no_other() -> None:
+    def sound(state: State) -> Tensor:
+        return state.field("elements")[:, 0] == 2
+
+    config, groups = SamplerConfig(steps=20, remask=5.0), 400
+    steering = Steering(total, particles=8, strength=0.0, generator=seeded(1), sound=sound)
+    process = JointProcess.for_molecules(DiffusionConfig(), ALPHABETS, sampler=config)
+    done = sample(chain, process, state=blank(groups * 8), generator=seeded(), config=config, callback=steering)
+    expected = groups * (1 - 0.9**8)  # groups with a sound particle
+    found = int(sound(done.index(steering.choose())).sum())
+    assert found == int(sound(done).view(groups, 8).any(1).sum())
+    assert abs(found - expected) < 4 * (expected * 0.9**8) ** 0.5
+
+
 def test_self_conditioning_and_clocks_travel_with_the_particle() -> None:
     steering = Steering(
         lambda s: s.field("elements")[:, 0].float() * 50, particles=2, strength=1.0, generator=seeded(), every=1
