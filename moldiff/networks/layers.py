@@ -205,15 +205,19 @@ class Block(nn.Module):
 
         first, second = ends.chunk(2, -1)
         features = torch.cat([self.pair_norm(e).to(product.dtype), self.radial(squared).to(product.dtype), product], -1)
-        hidden = torch.nn.functional.silu(self.pair_in(features) + first[:, :, None] + second[:, None, :])
+        # the product is added to the ends in one pass over the pairs
+        base = first[:, :, None] + second[:, None, :]
+        filled = torch.addmm(base.flatten(0, 2), features.flatten(0, 2), self.pair_in.weight.t())
+        hidden = torch.nn.functional.silu(filled.view_as(base))
         update, logits, coefficient = self.pair_out(hidden).split((self.p, heads, self.v), -1)
         e = e + update
 
+        # heads before atoms, as the softmax and the batched product want them
         wide = torch.promote_types(logits.dtype, torch.float32)
-        attention = (logits.to(wide) + bias.unsqueeze(-1)).softmax(2).to(logits.dtype)
+        attention = (logits.permute(0, 3, 1, 2).to(wide) + bias.unsqueeze(1)).softmax(-1).to(logits.dtype)
         by_head = vector_values.unflatten(-1, (heads, -1)).transpose(2, 3).flatten(3)
         value = torch.cat([values.view(b, n, heads, -1), by_head.to(values.dtype)], -1)
-        gathered = torch.einsum("bijh,bjhd->bihd", attention, value)
+        gathered = torch.matmul(attention, value.transpose(1, 2)).transpose(1, 2)
         scalars, attended = gathered.split((self.c // heads, 3 * self.v // heads), -1)
         attended = attended.unflatten(-1, (3, -1)).transpose(2, 3).flatten(3)
         message = torch.einsum("bij,bijc->bic", weight.to(hidden.dtype), hidden)
