@@ -130,9 +130,10 @@ def draw_sizes(
     for _ in range(n):
         part = variants[int(rng.integers(len(variants)))]
         room = most - len(part.arrays)
-        new, h = (
-            learned.draw(choices, part.open, most=room, rng=rng) if with_hydrogen else (int(rng.choice(choices)), 0)
-        )
+        new, h = int(rng.choice(choices)), 0
+        if with_hydrogen:
+            bonds = {"orders": part.orders, "cuts": part.cuts, "free": part.free, "kept": part.pieces}
+            new, h = learned.draw(choices, **bonds, most=room, rng=rng)
         chosen.append(part)
         heavy.append(new)
         hydrogens.append(h)

@@ -1,9 +1,11 @@
 """How many hydrogens a completion needs, learned from cutting molecules of the training set as training does.
 
-The atom count is fixed before sampling, so hydrogens are counted first: given the new heavy atoms n and the open
-valences f of the kept part (bond orders to what is cut off, plus hydrogens made anew), the number h is drawn from the
-cuts with the same n and f. Where these are rare, h - f of all cuts with that n is used, which sums (valence - 2) over
-the new heavy atoms less 2 a ring or multiple bond, and so adds up over larger n.
+The atom count is fixed before sampling, so hydrogens are counted first. Let n heavy atoms be cut off a part, over c
+bonds of orders that add up to o. With u rings and multiple bonds among the n atoms, which hang together in m pieces,
+the hydrogens on them are sum (valence - 2) + 2 m - 2 u - o. So for a completion with n new heavy atoms their number
+is drawn from the cuts with the same n, o and c of a part in as many pieces as the kept one, since a linker is one
+piece where two ends are two. Where these are rare it is drawn from all cuts with that n after adding o, which leaves
+what does not depend on the part; pieces add up over larger n. Hydrogens of the part that are made anew come on top.
 """
 
 from __future__ import annotations
@@ -29,15 +31,15 @@ UNSATURATED = 0.35
 
 @dataclass(frozen=True)
 class Hydrogens:
-    """Counts of new hydrogens in cuts of training molecules.
+    """Counts of hydrogens on what was cut off molecules of the training set.
 
     Attributes:
-        table: (new heavy atoms, open valences) -> hydrogens of each cut.
-        excess: new heavy atoms -> hydrogens less open valences of each cut.
+        table: (heavy atoms cut off, orders of the bonds cut, bonds cut, pieces of the part) -> hydrogens of each cut.
+        excess: heavy atoms cut off -> hydrogens plus orders of the bonds cut, of each cut.
         largest: heavy atoms of the largest molecule cut; 0 if none was.
     """
 
-    table: Mapping[tuple[int, int], np.ndarray] = field(default_factory=dict)
+    table: Mapping[tuple[int, int, int, int], np.ndarray] = field(default_factory=dict)
     excess: Mapping[int, np.ndarray] = field(default_factory=dict)
     largest: int = 0
 
@@ -47,7 +49,7 @@ class Hydrogens:
         from rdkit import Chem, rdBase
 
         rng = np.random.default_rng(seed)
-        table: dict[tuple[int, int], list[int]] = defaultdict(list)
+        table: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
         excess: dict[int, list[int]] = defaultdict(list)
         largest = 0
         with rdBase.BlockLogs():
@@ -62,33 +64,47 @@ class Hydrogens:
             distances = Chem.GetDistanceMatrix(mol)
             for _ in range(CUTS):
                 part = cut(distances, rng)
-                across = orders[part][:, ~part].sum(1)
-                free = hydrogens[part][across > 0].sum()
-                n, f = int((~part).sum()), int(across.sum() + free)
-                h = int(hydrogens[~part].sum() + free)
-                table[n, f].append(h)
-                excess[n].append(h - f)
+                across = orders[part][:, ~part]
+                n, order, h = int((~part).sum()), int(across.sum()), int(hydrogens[~part].sum())
+                together = pieces(orders[np.ix_(part, part)])
+                table[n, order, int((across > 0).sum()), together].append(h)
+                excess[n].append(h + order)
         return Hydrogens(
             {key: np.array(values) for key, values in table.items()},
             {key: np.array(values) for key, values in excess.items()},
             largest,
         )
 
-    def draw(self, heavy: Sequence[int], open_: int, *, most: int, rng: np.random.Generator) -> tuple[int, int]:
+    def draw(
+        self,
+        heavy: Sequence[int],
+        *,
+        orders: int,
+        cuts: int,
+        free: int,
+        kept: int = 1,
+        most: int,
+        rng: np.random.Generator,
+    ) -> tuple[int, int]:
         """Draw new heavy atoms and their hydrogens together.
 
         Args:
             heavy: choices for the number of new heavy atoms, equally likely.
-            open_: open valences of the kept part.
+            orders, cuts: bonds of the kept part that are cut, their orders added up and their number. Where there is
+                none, new atoms take the place of a hydrogen.
+            free: hydrogens of the kept part that are made anew.
+            kept: pieces of the kept part.
             most: largest sum of both.
             rng: random numbers.
 
         Raises:
             ValueError: if nothing that fits was found in a thousand draws.
         """
+        if not cuts:
+            orders, cuts, free = 1, 1, free - 1
         for _ in range(1000):
             n = int(rng.choice(np.asarray(heavy)))
-            h = self._hydrogens(n, open_, rng)
+            h = free + self._hydrogens(n, orders, cuts, kept, rng)
             if h >= 0 and n + h <= most:
                 return n, h
         raise ValueError(
@@ -96,20 +112,28 @@ class Hydrogens:
             "of the largest molecule trained on: lower n_new or keep less"
         )
 
-    def _hydrogens(self, n: int, open_: int, rng: np.random.Generator) -> int:
-        known = self.table.get((n, open_))
+    def _hydrogens(self, n: int, orders: int, cuts: int, kept: int, rng: np.random.Generator) -> int:
+        """Hydrogens on n new heavy atoms."""
+        known = self.table.get((n, orders, cuts, kept))
         if known is not None and len(known) >= ENOUGH:
             return int(rng.choice(known))
-        total, rest = open_, n
+        total, rest, pieces = -orders, n, 0
         while self.excess and rest:
             step = max((size for size in self.excess if size <= rest), default=0)
             if not step:
                 break
-            total, rest = total + int(rng.choice(self.excess[step])), rest - step
+            total, rest, pieces = total + int(rng.choice(self.excess[step])), rest - step, pieces + 1
         if rest:
             valences = rng.choice(list(VALENCES), size=rest, p=list(VALENCES.values()))
-            total += int((valences - 2).sum()) - 2 * int(rng.binomial(rest, UNSATURATED))
-        return total
+            total += int((valences - 2).sum()) + 2 - 2 * int(rng.binomial(rest, UNSATURATED))
+            pieces += 1
+        return total - 2 * (pieces - 1)
+
+
+def pieces(bonds: np.ndarray) -> int:
+    """How many connected pieces atoms with these bonds (n, n) form."""
+    linked = (bonds > 0).astype(float)
+    return len(bonds) - int(np.linalg.matrix_rank(np.diag(linked.sum(1)) - linked))
 
 
 def cut(distances: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moldiff.generator.hydrogens import pieces
+
 if TYPE_CHECKING:
     from moldiff.molecules.convert import Arrays
 
@@ -22,12 +24,22 @@ class Part:
     Attributes:
         arrays: the kept atoms in the order of the molecule, places in angstrom.
         sources: their indices in the molecule.
-        open: open valences: bond orders to heavy atoms that are cut off, plus hydrogens made anew.
+        orders, cuts: bonds to atoms that are cut off, their orders added up and their number.
+        free: hydrogens that are made anew.
+        pieces: connected pieces that the kept atoms form.
     """
 
     arrays: Arrays
     sources: tuple[int, ...]
-    open: int
+    orders: int
+    cuts: int
+    free: int
+    pieces: int
+
+    @property
+    def open(self) -> int:
+        """Open valences."""
+        return self.orders + self.free
 
 
 def parts(mol: Any, keep: Any = None, *, attach: Iterable[int] | None = None) -> list[Part]:
@@ -77,13 +89,22 @@ def parts(mol: Any, keep: Any = None, *, attach: Iterable[int] | None = None) ->
         free = set().union(*(hydrogens[i] for i in hosts)) - chosen
         stay = set().union(*(hydrogens[i] for i in heavy - hosts))
         kept = sorted(heavy | (chosen - dummies) | stay)
-        open_ = int(orders[np.ix_(sorted(heavy), lost)].sum()) + len(free)
-        if open_:
+        across = orders[np.ix_(sorted(heavy), lost)]
+        if across.any() or free:
             pick = np.array(kept)
             sub = type(arrays)(
                 arrays.numbers[pick], arrays.positions[pick], arrays.charges[pick], arrays.bonds[np.ix_(pick, pick)]
             )
-            found.append(Part(sub, tuple(kept), open_))
+            found.append(
+                Part(
+                    sub,
+                    tuple(kept),
+                    orders=int(across.sum()),
+                    cuts=int((across > 0).sum()),
+                    free=len(free),
+                    pieces=pieces(sub.bonds),
+                )
+            )
     if not found:
         raise ValueError("every valence of the kept atoms is full: leave hydrogens out of keep, or keep fewer atoms")
     return found

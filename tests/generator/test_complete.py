@@ -18,8 +18,9 @@ from moldiff.molecules.convert import Arrays, canonical_smiles, from_mol
 from .oracles import Answer, config, made
 
 
-def known(heavy: int, open_: int, hydrogens: int) -> Hydrogens:
-    return Hydrogens({(heavy, open_): np.full(50, hydrogens)}, {}, 20)
+def known(heavy: int, orders: int, hydrogens: int) -> Hydrogens:
+    """So many hydrogens on what is cut off at one bond."""
+    return Hydrogens({(heavy, orders, 1, 1): np.full(50, hydrogens)}, {}, 20)
 
 
 def noise(seed: int = 0, *, hydrogen: float = 0.0) -> Any:
@@ -110,7 +111,7 @@ def test_the_same_seed_gives_the_same_completions() -> None:
 def test_hydrogens_stay_but_at_attachment_atoms() -> None:
     mol = made("CCO")  # C 0, C 1, O 2, H 3-5 on 0, H 6-7 on 1, H 8 on 2
     (cut,) = parts(mol, [0, 1])
-    assert cut.sources == (0, 1, 3, 4, 5) and cut.open == 3
+    assert cut.sources == (0, 1, 3, 4, 5) and (cut.orders, cut.cuts, cut.free) == (1, 1, 2)
     (with_one,) = parts(mol, [0, 1, 6])
     assert with_one.sources == (0, 1, 3, 4, 5, 6) and with_one.open == 2
     grown = parts(mol)
@@ -134,7 +135,7 @@ def test_attachment_points_of_a_pattern_and_of_the_molecule() -> None:
     np.testing.assert_array_equal(by_dummy.arrays.numbers, by_pattern.arrays.numbers)
     np.testing.assert_array_equal(by_dummy.arrays.bonds, by_pattern.arrays.bonds)
     linker = parts(made("OCCCN"), [0, 1, 3, 4])[0]  # two ends of a chain
-    assert linker.open == 2 + 2 + 2
+    assert (linker.orders, linker.cuts, linker.free, linker.pieces) == (2, 2, 4, 2)
 
 
 def test_missing_hydrogens_are_added() -> None:
@@ -170,15 +171,32 @@ def test_bad_requests_say_what_to_do() -> None:
 
 
 def test_hydrogens_are_counted_as_in_cut_molecules() -> None:
-    chains = Hydrogens.of(["CCCCCC"] * 40)
+    chains = Hydrogens.of(["CCCCCC"] * 200)
     assert chains.largest == 6
-    # cut off an alkane: 2 n + 1 hydrogens and those of the attachment atom, 3 with an end atom's (2 of an inner one's)
-    assert set(chains.table[1, 3].tolist()) <= {3 + 2, 3 + 3}
+    for (n, orders, cuts, kept), hydrogens in chains.table.items():
+        # one end of an alkane, both ends, or a linker: one hydrogen more than two an atom for each end
+        assert orders == cuts and set(hydrogens.tolist()) == {2 * n + cuts - 2 * (kept - 1)}
     rng = np.random.default_rng(0)
-    assert {chains.draw([2], 3, most=20, rng=rng)[1] for _ in range(50)} == {2 * 2 + 1 + 2}
-    # longer than any cut: the excess adds up
-    n, h = chains.draw([9], 3, most=99, rng=rng)
-    assert n == 9 and h >= 0
+
+    def draw(n: int, **bonds: int) -> set[int]:
+        return {chains.draw([n], **{"free": 0, "most": 99, **bonds}, rng=rng)[1] for _ in range(50)}
+
+    assert draw(2, orders=1, cuts=1) == {5}
+    assert draw(2, orders=1, cuts=1, free=2) == {7}
+    # nothing is cut, and a methyl group grows: one of its three hydrogens makes room
+    assert draw(2, orders=0, cuts=0, free=3) == {5 + 2}
+    assert draw(3, orders=2, cuts=2) == {8} and draw(3, orders=2, cuts=2, kept=2) == {6}
+    # a triple bond to what was cut off takes two hydrogens from it, which no alkane shows: all cuts count
+    assert draw(2, orders=3, cuts=1) == {3, 5}
+    # longer than any cut: pieces add up, and each bond between them takes two hydrogens
+    assert draw(9, orders=1, cuts=1) <= {19, 21, 23}
     with pytest.raises(ValueError, match="do not fit"):
-        chains.draw([2], 3, most=4, rng=rng)
-    assert Hydrogens().draw([3], 1, most=30, rng=rng)[0] == 3
+        chains.draw([2], orders=1, cuts=1, free=2, most=4, rng=rng)
+    assert Hydrogens().draw([3], orders=1, cuts=1, free=0, most=30, rng=rng)[0] == 3
+
+
+def test_cuts_through_double_bonds_leave_fewer_hydrogens() -> None:
+    ketones = Hydrogens.of(["CC(C)=O"] * 100)
+    assert set(ketones.table[1, 2, 1, 1].tolist()) == {0}  # the oxygen
+    assert set(ketones.table[1, 1, 1, 1].tolist()) == {3}  # a methyl group
+    assert set(ketones.table[3, 2, 1, 1].tolist()) == {6}  # all but the oxygen
