@@ -123,23 +123,27 @@ def recipe(content: dict[str, Any]) -> list[str]:
 
 def targets(content: dict[str, Any]) -> list[str]:
     """Properties asked for against properties found, as shares of the error of a random molecule."""
-    settings = list(dict.fromkeys(name for one in content["properties"].values() for name in one if "guidance" in name))
+    properties = content["properties"]
+    settings = list(dict.fromkeys(name for one in properties.values() for name in one if "guidance" in name))
+    heads = [f"{name} (random {one['about']['random']:.3g} {one['about']['unit']})" for name, one in properties.items()]
     lines = [
         "",
         f"Targets: mean error of {content['settings']['n']} samples, as a share of that of a random molecule (in "
         "brackets valid and connected, %). Labels and judge are both GFN2-xTB, so these are not comparable with "
-        "published shares (`benchmarks/conditional.py`):",
+        "published shares. Particles compete by the property head, valid ones first (`benchmarks/conditional.py`):",
         "",
-        "| property | " + " | ".join(settings) + " |",
-        "|---" * (len(settings) + 1) + "|",
+        "| setting | evaluations | " + " | ".join(heads) + " |",
+        "|---" * (len(heads) + 2) + "|",
     ]
-    for name, found in content["properties"].items():
+    about = [f"{one['about']['right_atom_count']['share']:.2f}" for one in properties.values()]
+    lines.append(f"| a molecule of the right atom count | | {' | '.join(about)} |")
+    for setting in settings:
+        cost = next(one[setting]["evaluations"] for one in properties.values() if setting in one)
         cells = [
-            f"{found[one]['share']:.2f} ({share(found[one]['valid_connected'])})" if one in found else ""
-            for one in settings
+            f"{one[setting]['share']:.2f} ({share(one[setting]['valid_connected'])})" if setting in one else ""
+            for one in properties.values()
         ]
-        about = found["about"]
-        lines.append(f"| {name} (random {about['random']:.3g} {about['unit']}) | " + " | ".join(cells) + " |")
+        lines.append(f"| {setting} | {cost:.0f} | {' | '.join(cells)} |")
     return lines
 
 

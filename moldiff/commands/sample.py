@@ -31,6 +31,7 @@ class Sample:
 
     Crystals of a composition, and steered by a reward, by name or as a function in a file of your own:
         moldiff sample mp20 -n 100 -o out.cif --composition LiFePO4 --formula-units 1-2
+        moldiff sample qm9 -n 100 -o near.sdf --target polarizability=60 --reward target
         moldiff sample mp20 -n 100 -o out.cif --chemical-system Li-Fe-O --reward symmetry --particles 8
         moldiff sample mp20 -n 100 -o out.cif --reward rewards.py:light --strength 2
 
@@ -58,7 +59,8 @@ class Sample:
         require: elements that must be there, as N,O or N,N.
         charge: net charge of every molecule.
         reward: steer molecules towards more of qed, logp, tpsa, rings, ease of synthesis (sa), GFN2-xTB gap (xtb-gap),
-            or less strain; crystals towards more density, charges that can balance (smact), or symmetry. Or a function
+            or less strain; crystals towards more density, charges that can balance (smact), or symmetry; both towards
+            their targets as the property head sees them (target): closest, at the cost of all particles. Or a function
             of a list of molecules (RDKit) or crystals (ASE) that returns a number for each, more is better, as
             file.py:function or module:function.
         particles: structures that compete for each place when there is a reward; each costs as much as one.
