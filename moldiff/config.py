@@ -90,8 +90,6 @@ class DiffusionConfig:
         clock_mean, clock_deviation: normal distribution of the training clock (molecules; that of crystals is uniform).
         clock_small: share of molecules whose clock is uniform below clock_mean - clock_deviation instead: the normal
             distribution hardly ever shows the small noise that decides bond lengths (`benchmarks/lengths.py`).
-        clock_large: share of molecules whose clock is uniform above clock_mean + clock_deviation: there the first
-            elements are shown, and with them most of what a target property decides.
         clock_jitter: deviation of each symbol field's clock (crystals: of the cell's, too) around the shared one.
     """
 
@@ -106,15 +104,7 @@ class DiffusionConfig:
     clock_mean: float = 0.5
     clock_deviation: float = 0.125
     clock_small: float = 0.1
-    clock_large: float = 0.1
     clock_jitter: float = 0.05
-
-    def __post_init__(self) -> None:
-        if min(self.clock_small, self.clock_large) < 0 or self.clock_small + self.clock_large > 1:
-            raise ValueError(
-                "clock_small and clock_large are shares that add up to at most 1, "
-                f"not {self.clock_small} and {self.clock_large}"
-            )
 
     @staticmethod
     def for_crystals(lattice: LatticeConfig) -> DiffusionConfig:
@@ -124,7 +114,6 @@ class DiffusionConfig:
             lattice=lattice,
             weights={"fractional": 1.0, "cell": 0.5, "elements": 0.3, "properties": 0.05},
             clock_small=0.0,
-            clock_large=0.0,
             clock_jitter=0.1,
         )
 

@@ -14,10 +14,10 @@ from moldiff.state import SYMBOL_FIELDS, State
 
 #: Share of each task in the training of molecules (DESIGN: one checkpoint for all of them).
 MOLECULE_TASKS: dict[str, float] = {
-    "generate": 0.50,
-    "conformer": 0.08,
-    "perception": 0.07,
-    "completion": 0.30,
+    "generate": 0.60,
+    "conformer": 0.10,
+    "perception": 0.10,
+    "completion": 0.15,
     "decoration": 0.05,
 }
 #: Share of each task in the training of crystals.
@@ -119,9 +119,9 @@ def draw_clocks(
 ) -> Clocks:
     """Training clocks of a batch: a task a structure, a time a field.
 
-    The clock of the positions is normal, with shares of small and of large noise (`DiffusionConfig.clock_small`,
-    `clock_large`); symbols follow it with a jitter, so that the windows of `CategoricalConfig` can be tuned without
-    training again, and stand anywhere in their window where the positions are given. Fields given whole stand at 0.
+    The clock of the positions is normal, with a share of small noise (`DiffusionConfig.clock_small`); symbols follow
+    it with a jitter, so that the windows of `CategoricalConfig` can be tuned without training again, and stand anywhere
+    in their window where the positions are given. Fields given whole stand at 0.
 
     Args:
         state: clean structures.
@@ -148,11 +148,8 @@ def draw_clocks(
             given[field] = given[field] | (chosen & rows.view(-1, *[1] * (chosen.ndim - 1)))
 
     t = config.clock_mean + config.clock_deviation * normal((b,), generator, device, torch.float32)
-    low, high = config.clock_mean - config.clock_deviation, config.clock_mean + config.clock_deviation
-    v = uniform((b,), generator, device)
-    tail = uniform((b,), generator, device)
-    t = torch.where(tail < config.clock_small, low * v, t)
-    t = torch.where(tail > 1 - config.clock_large, high + (1 - high) * v, t).clamp(1e-3, 1.0)
+    below = (config.clock_mean - config.clock_deviation) * uniform((b,), generator, device)
+    t = torch.where(uniform((b,), generator, device) < config.clock_small, below, t).clamp(1e-3, 1.0)
     times = {"positions": torch.where(has("perception") | has("decoration"), 0.0, t)}
     for field in SYMBOL_FIELDS:
         window = getattr(config, field)

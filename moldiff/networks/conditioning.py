@@ -109,13 +109,13 @@ class Conditioning(nn.Module):
 
 
 def drop_properties(values: Tensor, *, generator: torch.Generator) -> Condition:
-    """Which properties (B, P) a training structure shows: none in 35 %, one in 45 %, else a subset of uniform size.
+    """Which properties (B, P) a training structure shows: none in 40 %, one in 30 %, else a subset of uniform size.
 
     Unknown values (NaN) are never shown.
     """
     b, p = values.shape
     u = torch.rand((2, b), generator=generator, device=generator.device).to(values.device)
     order = torch.rand((b, p), generator=generator, device=generator.device).to(values.device).argsort(1).argsort(1)
-    size = torch.where(u[0] < 0.35, 0, torch.where(u[0] < 0.8, 1, 1 + (u[1] * p).long().clamp_max(max(p - 1, 0))))
+    size = torch.where(u[0] < 0.4, 0, torch.where(u[0] < 0.7, 1, 1 + (u[1] * p).long().clamp_max(max(p - 1, 0))))
     shown = (order < size[:, None]) & torch.isfinite(values)
     return Condition(torch.nan_to_num(values), shown)

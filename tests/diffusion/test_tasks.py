@@ -166,7 +166,7 @@ def test_training_batches_hold_the_tasks_in_their_shares() -> None:
 @pytest.mark.parametrize("task", list(GIVEN_FIELDS))
 def test_each_task_gives_its_fields_and_sets_their_clocks_to_zero(task: str) -> None:
     state = batch("propanol", 5000)
-    bell = replace(CONFIG, clock_small=0.0, clock_large=0.0)
+    bell = replace(CONFIG, clock_small=0.0)
     clocks = draw_clocks(state, bell, hydrogen=HYDROGEN, shares={task: 1.0}, generator=torch.Generator().manual_seed(0))
     for name in FIELDS:
         time, given = clocks.time(name, state), clocks.is_given(name, state)
@@ -195,25 +195,14 @@ def test_each_task_gives_its_fields_and_sets_their_clocks_to_zero(task: str) -> 
             assert torch.equal(clocks.is_given(name, state), mask)
 
 
-@pytest.mark.parametrize("side", ["small", "large"])
-def test_a_share_of_the_clocks_is_of_small_or_large_noise(side: str) -> None:
-    state, none = batch("propanol", 5000), {"clock_small": 0.0, "clock_large": 0.0}
-    config = replace(CONFIG, **(none | {f"clock_{side}": 0.3}))
+def test_a_share_of_the_clocks_is_of_small_noise() -> None:
+    state, edge = batch("propanol", 5000), CONFIG.clock_mean - CONFIG.clock_deviation
+    config = replace(CONFIG, clock_small=0.3)
     clocks = draw_clocks(state, config, shares={"generate": 1.0}, generator=torch.Generator().manual_seed(0))
     t = clocks.time("positions", state)
-    # the normal distribution is symmetric about 0.5: count from the end of the clock that the share is at
-    far = t if side == "small" else 1 - t
-    edge = CONFIG.clock_mean - CONFIG.clock_deviation
     # the normal distribution has 16 % below one deviation from its mean, of which hardly anything below three
-    assert float((far < edge).float().mean()) == pytest.approx(0.3 + 0.7 * 0.1587, abs=0.02)
-    assert float((far < edge / 3).float().mean()) == pytest.approx(0.3 / 3 + 0.7 * 0.00135, abs=0.015)
-    assert float((far > 1 - edge / 3).float().mean()) < 0.005  # and nothing more at the other end
-
-
-@pytest.mark.parametrize("shares", [(-0.1, 0.0), (0.0, -0.1), (0.6, 0.6)])
-def test_shares_of_the_clocks_are_shares(shares: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="add up to at most 1"):
-        replace(CONFIG, clock_small=shares[0], clock_large=shares[1])
+    assert float((t < edge).float().mean()) == pytest.approx(0.3 + 0.7 * 0.1587, abs=0.02)
+    assert float((t < edge / 3).float().mean()) == pytest.approx(0.3 / 3 + 0.7 * 0.00135, abs=0.015)
 
 
 def test_same_generator_same_clocks() -> None:
