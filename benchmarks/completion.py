@@ -69,10 +69,20 @@ def random_part(mol: Any, rng: np.random.Generator) -> list[int]:
     return [heavy[i] for i in order[: int(rng.integers(1, len(heavy) - 2))]]
 
 
+def cuts_aromatic(mol: Any, keep: list[int]) -> bool:
+    """Whether an aromatic bond leads from the kept atoms to the others."""
+    inside = set(keep)
+    return any(
+        bond.GetIsAromatic() and (bond.GetBeginAtomIdx() in inside) != (bond.GetEndAtomIdx() in inside)
+        for bond in mol.GetBonds()
+    )
+
+
 def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) -> dict[str, Any]:
     """V&C, connectedness, unchanged parts and novelty of completions; unconditional V&C at the same cost beside it."""
     rng = np.random.default_rng(args.seed)
     verdicts, kept, smiles, drops, own = [], 0, [], [], 0
+    torn = []  # whether the cut goes through an aromatic ring, a structure each
     chosen = mols[: args.limit]
     largest = hydrogens_of(generator.path).largest
     for number, mol in enumerate(chosen):
@@ -92,6 +102,7 @@ def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) 
                 and np.abs(got.positions[:k] - part.arrays.positions).max() <= 1e-3
             )
             verdicts.append(item.verdict)
+            torn.append(cuts_aromatic(mol, keep))
             if item.mol is not None:
                 smiles.append(canonical_smiles(item.mol))
                 own += smiles[-1] == canonical_smiles(mol)
@@ -103,6 +114,12 @@ def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) 
         "molecules": len(chosen),
         "slack": args.slack,
         "valid_connected": rate(sum(v.valid_connected for v in verdicts), total),
+        "valid_connected_by_cut": {
+            name: rate(
+                sum(v.valid_connected for v, t in zip(verdicts, torn, strict=True) if t == wanted), torn.count(wanted)
+            )
+            for name, wanted in (("through an aromatic ring", True), ("elsewhere", False))
+        },
         "connected": rate(sum(v.connected for v in verdicts), total),
         "part_unchanged": rate(kept, total),
         "unconditional_valid_connected": dict(free),

@@ -149,12 +149,13 @@ def targets(content: dict[str, Any]) -> list[str]:
 
 def completion(content: dict[str, Any]) -> list[str]:
     """Completions of held-out molecules."""
-    valid, kept = content["valid_connected"], content["part_unchanged"]
+    valid, kept, where = content["valid_connected"], content["part_unchanged"], content["valid_connected_by_cut"]
+    by_cut = ", ".join(f"{share(one)} where the cut goes {name}" for name, one in where.items())
     return [
         "",
         f"Completions of {content['molecules']} held-out molecules with three or more heavy atoms removed: "
         f"{share(valid)} % of {valid['of']} valid and connected (unconditional samples of the same seed "
-        f"{share(content['unconditional_valid_connected'])} %), the given part unchanged in {share(kept)} % "
+        f"{share(content['unconditional_valid_connected'])} %; {by_cut}), the given part unchanged in {share(kept)} % "
         "(`benchmarks/completion.py`).",
     ]
 

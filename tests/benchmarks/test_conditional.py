@@ -9,8 +9,10 @@ from typing import Any
 import conditional
 import numpy as np
 import pytest
+import torch
 
 from moldiff.data.archive import Archive
+from moldiff.denoiser import Prediction
 from moldiff.molecules.convert import Arrays
 
 
@@ -68,4 +70,16 @@ def test_a_run_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pat
     results.run(("properties", "gap", "guidance 1"), lambda: pytest.fail("it is known"))
     stored = json.loads((tmp_path / "conditional-toy.json").read_text())
     assert stored["properties"]["gap"]["guidance 1"]["mae"]["value"] is None and written == ["conditional-toy"]
-    assert conditional.setting(1.5, 0) == "guidance 1.5" and conditional.setting(0, 20) == "guidance 0, gradient 20"
+    assert conditional.setting(1.5, 0, 1) == "guidance 1.5"
+    assert conditional.setting(0, 20, 4) == "guidance 0, gradient 20, 4 particles"
+
+
+def test_evaluations_are_counted_with_their_backward_passes() -> None:
+    cost = conditional.Cost()
+    plain = cost.counted(lambda *_: Prediction())
+    state: Any = [None] * 5  # a batch of five
+    with torch.no_grad():
+        plain(state, None)
+    with torch.enable_grad():
+        plain(state, None)
+    assert cost.structures == 5 * 1 + 5 * 3
