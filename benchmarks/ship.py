@@ -35,7 +35,7 @@ with the code in this repository; weights under the licence of the code (MIT).
 geometries, bonds and charges perceived by RDKit. See `datasets/qm9`.
 
 **Run.** {parameters:.2f} million parameters, {passes} molecule passes, {hours} hours in all on {hardware}; the last run
-made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.
+made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.{mean}
 
 **Conditions.** {properties}. Energies, dipole and polarisability are GFN2-xTB values at the B3LYP geometries, not B3LYP
 values.
@@ -60,7 +60,7 @@ the code in this repository; weights under the licence of the code (MIT).
 cells. See `datasets/mp20`.
 
 **Run.** {parameters:.2f} million parameters, {passes} crystal passes, {hours} hours in all on {hardware}; the last run
-made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.
+made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.{mean}
 
 **Conditions.** {properties}: values of the Materials Project (PBE or PBE+U); space groups by spglib, 0.1 angstrom.
 
@@ -185,6 +185,7 @@ def main() -> None:
             hardware=facts["hardware"],
             batch=facts["batch"],
             seed=facts["seed"],
+            mean=f" Added up: {facts['mean']}." if "mean" in facts else "",
             properties=", ".join(f"{p.name} ({p.unit})" if p.unit else p.name for p in config.properties),
             drawn=metrics["valid"]["of"],
             predicted=metrics.get("match_rate", {}).get("of", 0),
