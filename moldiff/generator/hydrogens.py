@@ -117,17 +117,17 @@ class Hydrogens:
         known = self.table.get((n, orders, cuts, kept))
         if known is not None and len(known) >= ENOUGH:
             return int(rng.choice(known))
-        total, rest, pieces = -orders, n, 0
+        total, rest, added = -orders, n, 0
         while self.excess and rest:
             step = max((size for size in self.excess if size <= rest), default=0)
             if not step:
                 break
-            total, rest, pieces = total + int(rng.choice(self.excess[step])), rest - step, pieces + 1
+            total, rest, pieces = total + int(rng.choice(self.excess[step])), rest - step, added + 1
         if rest:
             valences = rng.choice(list(VALENCES), size=rest, p=list(VALENCES.values()))
             total += int((valences - 2).sum()) + 2 - 2 * int(rng.binomial(rest, UNSATURATED))
-            pieces += 1
-        return total - 2 * (pieces - 1)
+            added += 1
+        return total - 2 * (added - 1)
 
 
 def pieces(bonds: np.ndarray) -> int:
