@@ -122,7 +122,7 @@ class Hydrogens:
             step = max((size for size in self.excess if size <= rest), default=0)
             if not step:
                 break
-            total, rest, pieces = total + int(rng.choice(self.excess[step])), rest - step, added + 1
+            total, rest, added = total + int(rng.choice(self.excess[step])), rest - step, added + 1
         if rest:
             valences = rng.choice(list(VALENCES), size=rest, p=list(VALENCES.values()))
             total += int((valences - 2).sum()) + 2 - 2 * int(rng.binomial(rest, UNSATURATED))
