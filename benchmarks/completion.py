@@ -88,6 +88,7 @@ def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) 
     for number, mol in enumerate(chosen):
         keep = random_part(mol, rng)
         (part,) = parts(mol, keep)
+        aromatic = cuts_aromatic(mol, keep)
         removed = sum(atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()) - len(keep)
         most = max(removed, min(removed + args.slack, largest - len(keep)))
         new = (max(removed - args.slack, 1), most)
@@ -102,7 +103,7 @@ def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) 
                 and np.abs(got.positions[:k] - part.arrays.positions).max() <= 1e-3
             )
             verdicts.append(item.verdict)
-            torn.append(cuts_aromatic(mol, keep))
+            torn.append(aromatic)
             if item.mol is not None:
                 smiles.append(canonical_smiles(item.mol))
                 own += smiles[-1] == canonical_smiles(mol)

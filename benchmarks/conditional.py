@@ -40,7 +40,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, provenance, write_json
+from common import RESULTS, finite, provenance, write_json
 from rdkit import rdBase
 
 import moldiff
@@ -328,10 +328,10 @@ class Results:
         if place[-1] in table:
             return
         start = time.perf_counter()
-        table[place[-1]] = make()
+        table[place[-1]] = finite(make())
         self.content["seconds"] = round(self.content["seconds"] + time.perf_counter() - start, 1)
-        write_json(self.name, without_nan(self.content))
-        print("/".join(place), json.dumps(without_nan(brief(table[place[-1]]))), flush=True)
+        write_json(self.name, self.content)
+        print("/".join(place), json.dumps(brief(table[place[-1]])), flush=True)
 
 
 def brief(entry: dict[str, Any]) -> dict[str, Any]:
@@ -340,13 +340,6 @@ def brief(entry: dict[str, Any]) -> dict[str, Any]:
     values = {name: entry[name] for name in names if name in entry}
     short = {k: v["value"] if isinstance(v, dict) else v for k, v in values.items()} or entry
     return {k: round(v, 3) if isinstance(v, float) else v for k, v in short.items()}
-
-
-def without_nan(value: Any) -> Any:
-    """Nested values with None for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {name: without_nan(item) for name, item in value.items()}
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def guided(weight: float, gradient: float, particles: int) -> dict[str, Any]:

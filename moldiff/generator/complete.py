@@ -139,8 +139,9 @@ def draw_sizes(
         room = most - len(part.arrays)
         new, h = int(rng.choice(choices)), 0
         if with_hydrogen:
-            bonds = {"orders": part.orders, "cuts": part.cuts, "free": part.free, "kept": part.pieces}
-            new, h = learned.draw(choices, **bonds, most=room, rng=rng)
+            new, h = learned.draw(
+                choices, orders=part.orders, cuts=part.cuts, free=part.free, kept=part.pieces, most=room, rng=rng
+            )
         chosen.append(part)
         heavy.append(new)
         hydrogens.append(h)

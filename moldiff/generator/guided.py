@@ -18,7 +18,7 @@ from moldiff.diffusion.sampler import Callback
 from moldiff.generator import targets
 from moldiff.generator.formulas import Chemistry
 from moldiff.generator.goal import Goal
-from moldiff.generator.rewards import MolReward, Rewards, molecules
+from moldiff.generator.rewards import MolReward, Rewards, valid_connected
 from moldiff.guidance.gradient import BACKWARD, by_gradient, check_scale
 from moldiff.state import Alphabet, State
 
@@ -82,7 +82,7 @@ class Guidance:
             config,
             wishes,
             rewards=lambda reward: Rewards(reward, config=config, alphabets=alphabets),
-            sound=lambda state: torch.tensor([mol is not None for mol in molecules(state, alphabets)]),
+            sound=lambda state: valid_connected(state, alphabets),
         )
         self.target, self.particles = self.goal.target, self.goal.particles
         self.gradient = float(wishes.get("gradient", 0.0))

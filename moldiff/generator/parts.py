@@ -90,21 +90,20 @@ def parts(mol: Any, keep: Any = None, *, attach: Iterable[int] | None = None) ->
         stay = set().union(*(hydrogens[i] for i in heavy - hosts))
         kept = sorted(heavy | (chosen - dummies) | stay)
         across = orders[np.ix_(sorted(heavy), lost)]
-        if across.any() or free:
-            pick = np.array(kept)
-            sub = type(arrays)(
-                arrays.numbers[pick], arrays.positions[pick], arrays.charges[pick], arrays.bonds[np.ix_(pick, pick)]
-            )
-            found.append(
-                Part(
-                    sub,
-                    tuple(kept),
-                    orders=int(across.sum()),
-                    cuts=int((across > 0).sum()),
-                    free=len(free),
-                    pieces=pieces(sub.bonds),
-                )
-            )
+        pick = np.array(kept)
+        sub = type(arrays)(
+            arrays.numbers[pick], arrays.positions[pick], arrays.charges[pick], arrays.bonds[np.ix_(pick, pick)]
+        )
+        part = Part(
+            sub,
+            tuple(kept),
+            orders=int(across.sum()),
+            cuts=int((across > 0).sum()),
+            free=len(free),
+            pieces=pieces(sub.bonds),
+        )
+        if part.open:
+            found.append(part)
     if not found:
         raise ValueError("every valence of the kept atoms is full: leave hydrogens out of keep, or keep fewer atoms")
     return found

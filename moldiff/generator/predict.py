@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from moldiff.allocator import keep_large_blocks
-from moldiff.denoiser import Clocks
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.generator.given import Model, crop, to_state
-from moldiff.state import State, centred
+from moldiff.guidance.closeness import finished_properties
+from moldiff.state import State
 
 
 def predict(generator: Model, mols: Any, *, batch_size: int | None = None) -> dict[str, NDArray[np.float64]]:
@@ -41,7 +40,6 @@ def predict(generator: Model, mols: Any, *, batch_size: int | None = None) -> di
     return {p.name: p.mean + p.deviation * values[:, column] for column, p in enumerate(generator.config.properties)}
 
 
-@torch.no_grad()
 def standardised(generator: Model, state: State) -> NDArray[np.float64]:
     """(B, P) standardised properties of finished structures; they need not be centred.
 
@@ -49,12 +47,10 @@ def standardised(generator: Model, state: State) -> NDArray[np.float64]:
         ValueError: if the network has no property head.
     """
     keep_large_blocks()
-    state = state.replace(positions=centred(state.field("positions"), state.mask)).to(generator.device)
     process = JointProcess.for_molecules(generator.config.diffusion, generator.alphabets)
-    clocks = Clocks.shared(state, 0.0, given={name: state.entries(name) for name in state.present})
     with generator._autocast():
-        guess = denoiser(generator.network, process)(state, clocks)
-    if guess.properties is None:
+        found = finished_properties(denoiser(generator.network, process), state.to(generator.device))
+    if found is None:
         raise ValueError("this network has no property head: it cannot predict")
-    result: NDArray[np.float64] = guess.properties.double().cpu().numpy()
+    result: NDArray[np.float64] = found.double().cpu().numpy()
     return result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ from torch import Tensor
 from moldiff.config import ModelConfig
 from moldiff.generator.export import to_arrays
 from moldiff.state import Alphabet, State
+
+if TYPE_CHECKING:
+    from moldiff.molecules.validity import Verdict
 
 #: Rewards by name: a descriptor and its sign. An easy synthesis has a low score, so its reward is minus the score.
 NAMED: dict[str, float] = {"qed": 1.0, "logp": 1.0, "sa": -1.0, "tpsa": 1.0, "rings": 1.0}
@@ -113,10 +116,21 @@ class Rewards:
 def molecules(state: State, alphabets: Mapping[str, Alphabet]) -> list[Any]:
     """The molecules of a State, None for one that is not valid and connected."""
     from moldiff.molecules.convert import stereo_from_3d
+
+    verdicts = judged(state, alphabets)
+    return [stereo_from_3d(v.mol) if v.valid_connected and v.mol is not None else None for v in verdicts]
+
+
+def valid_connected(state: State, alphabets: Mapping[str, Alphabet]) -> Tensor:
+    """(B,) bool: which molecules of a State are valid and connected."""
+    return torch.tensor([verdict.valid_connected for verdict in judged(state, alphabets)], dtype=torch.bool)
+
+
+def judged(state: State, alphabets: Mapping[str, Alphabet]) -> list[Verdict]:
+    """The verdict on each molecule of a State."""
     from moldiff.molecules.validity import check
 
-    verdicts = [check(arrays) for arrays in to_arrays(state, alphabets)]
-    return [stereo_from_3d(v.mol) if v.valid_connected and v.mol is not None else None for v in verdicts]
+    return [check(arrays) for arrays in to_arrays(state, alphabets)]
 
 
 def named(name: str, config: ModelConfig) -> MolReward:

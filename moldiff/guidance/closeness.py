@@ -15,6 +15,18 @@ from moldiff.state import State, centred
 SHARPNESS = 20.0
 
 
+@torch.no_grad()
+def finished_properties(head: Denoiser, state: State) -> Tensor | None:
+    """(B, P) standardised properties of finished structures as the head sees them; None from one without properties.
+
+    One evaluation in which everything is given and nothing is told; the structures need not be centred.
+    """
+    if state.positions is not None:
+        state = state.replace(positions=centred(state.positions, state.mask))
+    clocks = Clocks.shared(state, 0.0, given={name: state.entries(name) for name in state.present})
+    return head(state, clocks, None, None).properties
+
+
 def closeness(head: Denoiser, *, target: Tensor, shown: Tensor) -> Callable[[State], Tensor]:
     """A reward of finished structures: minus half the squared deviation from the target, times `SHARPNESS`.
 
@@ -30,12 +42,8 @@ def closeness(head: Denoiser, *, target: Tensor, shown: Tensor) -> Callable[[Sta
         ValueError: when called, for a denoiser without properties.
     """
 
-    @torch.no_grad()
     def reward(state: State) -> Tensor:
-        if state.positions is not None:
-            state = state.replace(positions=centred(state.positions, state.mask))
-        clocks = Clocks.shared(state, 0.0, given={name: state.entries(name) for name in state.present})
-        found = head(state, clocks, None, None).properties
+        found = finished_properties(head, state)
         if found is None:
             raise ValueError("this denoiser predicts no properties: train it with some, or choose another reward")
         off = torch.where(shown, found.float() - target, 0.0)
