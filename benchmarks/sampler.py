@@ -23,7 +23,7 @@ from moldiff.molecules.energy import mmff_drop
 from moldiff.molecules.summary import rate, summary
 from moldiff.molecules.validity import Verdict
 
-OLD = {"density": 2.0, "last": 0.0, "temperature": 1.0}
+OLD = {"density": 2.0, "last": 0.0, "temperature": 1.0, "redraw": 0, "closed_shell": False}
 SETTINGS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "first order, churn 0.4": {**OLD, "order": 1, "churn": 0.4},
@@ -41,6 +41,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "grid density 2": {"density": 2.0},
     "grid density 2.7": {"density": 2.7},
     "whole clock": {"last": 0.0},
+    "bonds not drawn anew": {"redraw": 0},
+    "any number of electrons": {"closed_shell": False},
+    "neither": {"redraw": 0, "closed_shell": False},
 }
 
 

@@ -22,6 +22,10 @@ def setting(text: str) -> tuple[str, Any]:
     kinds = {field.name: type(field.default) for field in dataclasses.fields(SamplerConfig)}
     if name not in kinds or not value:
         raise ValueError(f"{text!r} is no setting: give name=value with a name of {', '.join(kinds)}")
+    if kinds[name] is bool:
+        if value not in ("True", "False"):
+            raise ValueError(f"{text!r}: {name} is True or False")
+        return name, value == "True"
     return name, kinds[name](value)
 
 

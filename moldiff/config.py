@@ -135,6 +135,10 @@ class SamplerConfig:
         temperature: divides the logits of symbols before they are drawn.
         confidence: weight of a draw's log-probability in the order in which hidden symbols are shown, beside unit
             Gumbel noise; 0 is random order.
+        redraw: steps kept for the end, at most a fifth, in which charges and bonds are drawn anew on the finished
+            positions and elements, which decide them; 0 for none. Molecules only.
+        closed_shell: elements are drawn together so that each molecule has an even sum of atomic numbers, as every
+            neutral molecule without unpaired electrons has. Molecules only.
         anneal: fractional coordinates move faster towards the end than their velocity says, 1 + anneal (1 - t) times;
             `anneal_given` counts instead where all elements are given (structure prediction).
     """
@@ -149,6 +153,8 @@ class SamplerConfig:
     remask: float = 25.0
     temperature: float = 1.0
     confidence: float = 0.0
+    redraw: int = 0
+    closed_shell: bool = False
     anneal: float = 3.0
     anneal_given: float = 3.0
 
@@ -161,7 +167,7 @@ class SamplerConfig:
             raise ValueError(f"last must be in [0, 1), not {self.last}: 0 walks the whole clock")
         if self.order not in (1, 2):
             raise ValueError(f"order must be 1 or 2, not {self.order}")
-        for name in ("churn", "remask", "confidence"):
+        for name in ("churn", "remask", "confidence", "redraw"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if self.anneal < 0 or self.anneal_given < 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from moldiff.config import SamplerConfig
 from moldiff.denoiser import Clocks, Condition, Denoiser, Prediction
+from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.schedule import time_grid
 from moldiff.state import State
@@ -26,6 +28,9 @@ class Step(NamedTuple):
 
 
 Callback = Callable[[Step], Step | None]
+
+#: What is drawn anew at the end with `SamplerConfig.redraw`, and what it is drawn on.
+REDRAWN, SETTLED = ("charges", "bonds"), ("positions", "elements")
 
 
 @torch.no_grad()
@@ -59,7 +64,8 @@ def sample(
     """
     config = config or SamplerConfig()
     given = dict(given or {})
-    grid = time_grid(config.steps, config.density, config.last).to(state.device, torch.float32)
+    redraws = min(config.redraw, config.steps // 5) if _can_redraw(process, state, given) else 0
+    grid = time_grid(config.steps - redraws, config.density, config.last).to(state.device, torch.float32)
     rows = len(state)
     whole = {
         name: mask.reshape(rows, -1).sum(1) == state.entries(name).reshape(rows, -1).sum(1)
@@ -67,27 +73,50 @@ def sample(
     }
 
     def clocks_at(t: Tensor) -> Clocks:
-        time = t.expand(len(state))
+        time = t.expand(rows)
         return Clocks(
             {name: torch.where(whole[name], 0.0, time) if name in whole else time for name in process.processes}, given
         )
 
-    previous: Prediction | None = None
-    before: Clocks | None = None
-    clocks = clocks_at(grid[0])
-    current = process.prior(state, clocks, generator=generator)
-    for index in range(config.steps):
-        after = clocks_at(grid[index + 1])
-        if index + 1 < config.steps:
-            current, clocks = process.churn(current, clocks, config, generator=generator)
-        prediction = denoiser(current, clocks, condition, previous)
-        guess = prediction
-        if config.order == 2 and previous is not None and before is not None:
-            guess = process.extrapolate(prediction, previous, current, before=before, clocks=clocks, after=after)
-        current = process.step(current, guess, clocks, after, generator=generator)
-        before, clocks, previous = clocks, after, prediction
-        if callback is not None:
-            changed = callback(Step(index, config.steps, current, clocks, prediction))
-            if changed is not None:
-                current, clocks, previous = changed.state, changed.clocks, changed.prediction
-    return current
+    def settled_at(done: float) -> Clocks:
+        """After a share of the redrawing: what decides is given, what is redrawn stands that far in its window."""
+        nothing = torch.zeros(rows, device=state.device)
+        times = dict.fromkeys(process.processes, nothing)
+        for name in REDRAWN:
+            symbols = process.processes[name]
+            if done < 1 and isinstance(symbols, CategoricalProcess):
+                time = nothing + symbols.config.end - done * (symbols.config.end - symbols.config.begin)
+                times[name] = torch.where(whole[name], 0.0, time) if name in whole else time
+        return Clocks(times, {**given, **{name: state.entries(name) for name in SETTLED}})
+
+    def walk(current: State, path: Sequence[Clocks], config: SamplerConfig, first: int = 0) -> State:
+        previous: Prediction | None = None
+        before: Clocks | None = None
+        current, clocks = process.prior(current, path[0], generator=generator), path[0]
+        for index, after in enumerate(path[1:]):
+            if index + 2 < len(path):
+                current, clocks = process.churn(current, clocks, config, generator=generator)
+            prediction = denoiser(current, clocks, condition, previous)
+            guess = prediction
+            if config.order == 2 and previous is not None and before is not None:
+                guess = process.extrapolate(prediction, previous, current, before=before, clocks=clocks, after=after)
+            current = process.step(current, guess, clocks, after, generator=generator)
+            before, clocks, previous = clocks, after, prediction
+            if callback is not None:
+                changed = callback(Step(first + index, config.steps, current, clocks, prediction))
+                if changed is not None:
+                    current, clocks, previous = changed.state, changed.clocks, changed.prediction
+        return current
+
+    done = walk(state, [clocks_at(t) for t in grid], config)
+    if redraws:
+        path = [settled_at(number / redraws) for number in range(redraws + 1)]
+        done = walk(done, path, replace(config, order=1, churn=0.0), first=config.steps - redraws)
+    return done
+
+
+def _can_redraw(process: JointProcess, state: State, given: Mapping[str, Tensor]) -> bool:
+    """Whether symbols that follow from a geometry are made together with it, in any structure."""
+    if any(name not in process.processes for name in (*SETTLED, *REDRAWN)):
+        return False
+    return all(name not in given or bool((state.entries(name) & ~given[name]).any()) for name in ("positions", "bonds"))

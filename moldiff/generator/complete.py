@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from moldiff.data.batching import mix
-from moldiff.denoiser import Denoiser
 from moldiff.diffusion.tasks import given_atoms
 from moldiff.generator.export import to_arrays
+from moldiff.generator.formulas import even_electrons
 from moldiff.generator.given import Model, encode, settings, to_state, walk
 from moldiff.generator.hydrogens import hydrogens_of
 from moldiff.generator.parts import Part, parts
 from moldiff.generator.results import Drawn, Molecules, failure
-from moldiff.guidance.completion import count_within
+from moldiff.guidance.constraints import Constraints, count_between
 from moldiff.state import centred
 
 if TYPE_CHECKING:
@@ -140,7 +140,14 @@ def draw_sizes(
         new, h = int(rng.choice(choices)), 0
         if with_hydrogen:
             new, h = learned.draw(
-                choices, orders=part.orders, cuts=part.cuts, free=part.free, kept=part.pieces, most=room, rng=rng
+                choices,
+                orders=part.orders,
+                cuts=part.cuts,
+                aromatic=part.aromatic,
+                free=part.free,
+                kept=part.pieces,
+                most=room,
+                rng=rng,
             )
         chosen.append(part)
         heavy.append(new)
@@ -174,17 +181,18 @@ def finish(
     offsets = torch.tensor(np.array(centres)).float()[:, None]
     state = state.replace(positions=centred(state.field("positions") - offsets, state.mask, atoms))
 
-    def wrap(model: Denoiser, rows: Tensor, noise: torch.Generator) -> Denoiser:
-        elements = generator.alphabets["elements"]
-        if "H" not in elements.symbols:
-            return model
-        size = int(sizes[rows].max())
-        free = (state.mask & ~atoms)[rows, :size].to(generator.device)
-        room = free.sum(1)
-        # within the numbers of heavy atoms asked for the model decides; only their sum with the hydrogens is fixed
-        low = (room - choices[-1]).clamp_min(0)
-        high = room - torch.clamp(room, max=choices[0])
-        return count_within(model, symbol=elements.index("H"), low=low, high=high, free=free, generator=noise)
+    elements = generator.alphabets["elements"]
+    hydrogen = torch.tensor([symbol == "H" for symbol in elements.symbols])
+
+    def rules(rows: Tensor) -> Constraints:
+        """Within the numbers of heavy atoms asked for the model decides; only their sum with the hydrogens is fixed."""
+        given = (state.field("elements")[rows] == int(hydrogen.long().argmax())) & atoms[rows]
+        room = sizes[rows] - kept[rows]
+        low = given.sum(1) + (room - choices[-1]).clamp_min(0)
+        high = given.sum(1) + room - torch.clamp(room, max=choices[0])
+        count = count_between(int(hydrogen.long().argmax()), len(elements), low, high)
+        even = {"elements": even_electrons(elements.symbols)} if sampler.closed_shell else {}
+        return Constraints(coupled={"elements": count}, preferred=even)
 
     for rows, done in walk(
         generator,
@@ -193,7 +201,7 @@ def finish(
         seed=seed,
         batch_size=batch_size,
         sampler=sampler,
-        wrap=wrap,
+        rules=rules if bool(hydrogen.any()) else None,
         ranks=generator.ranks,
     ):
         for number, arrays in zip(rows.tolist(), to_arrays(done, generator.alphabets), strict=True):

@@ -15,7 +15,7 @@ from torch import Tensor
 from moldiff.data.batching import PERIODIC_TABLE
 from moldiff.diffusion.process import uniform
 from moldiff.generator.training_formulas import fitting
-from moldiff.guidance.constraints import Automaton, Constraints, exact_sum, least_counts
+from moldiff.guidance.constraints import Automaton, Constraints, even_sum, exact_sum, least_counts
 from moldiff.state import Alphabet, State
 
 
@@ -35,6 +35,16 @@ def parse_formula(text: str) -> tuple[dict[str, int], int | None]:
         raise ValueError(f"the formula {text!r} has an element with the count 0: leave it out")
     charge = None if match[2] is None else int(match[2] if len(match[2]) > 1 else match[2] + "1")
     return dict(counts), charge
+
+
+def even_electrons(known: Sequence[str], *, charge: int = 0) -> Automaton:
+    """Elements whose electrons add up to an even number.
+
+    Args:
+        known: the alphabet of elements.
+        charge: net charge (e).
+    """
+    return even_sum([PERIODIC_TABLE.index(symbol) for symbol in known], odd=bool(charge % 2))
 
 
 def symbols(value: str | Iterable[str] | None) -> list[str]:
@@ -141,8 +151,11 @@ class Chemistry:
                 raise ValueError(f"{fewest} atoms cannot meet the constraints, which need {self.least_atoms} or more")
         return n_atoms
 
-    def constraints(self, n: int) -> Constraints:
-        """The constraints on structures of at most n atoms."""
+    def constraints(self, n: int, *, closed_shell: bool = False) -> Constraints:
+        """The constraints on structures of at most n atoms.
+
+        `closed_shell`: with an even number of electrons, wherever the other constraints allow it.
+        """
         allowed, coupled = {}, dict[str, Automaton]()
         if len(self.allowed) < len(self.known):
             allowed["elements"] = torch.tensor([s in self.allowed for s in self.known.symbols])
@@ -150,7 +163,10 @@ class Chemistry:
             coupled["elements"] = least_counts([self.require.get(s, 0) for s in self.known.symbols])
         if self.charge is not None:
             coupled["charges"] = exact_sum(self.values, self.charge, entries=n)
-        return Constraints(allowed, coupled)
+        # the elements of a formula are given
+        even = closed_shell and self.formula is None
+        preferred = {"elements": even_electrons(self.known.symbols, charge=self.charge or 0)} if even else {}
+        return Constraints(allowed, coupled, preferred)
 
     def learn(self, reference: Path | None) -> None:
         """Read the formulas of training molecules that satisfy constraints on elements, so that `give` can draw one.

@@ -16,8 +16,9 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.data.batching import PERIODIC_TABLE, mix
 from moldiff.denoiser import Denoiser
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.diffusion.sampler import sample
+from moldiff.diffusion.sampler import Callback, sample
 from moldiff.generator.ranks import Ranks
+from moldiff.guidance.constraints import Constrained, Constraints
 from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Model(Protocol):
         ...
 
 
-Wrap = Callable[[Denoiser, Tensor, torch.Generator], Denoiser]
-"""``wrap(denoiser, rows, generator)``: the denoiser for those rows of the state."""
+Rules = Callable[[Tensor], Constraints]
+"""``rules(rows)``: what those rows of the state must satisfy."""
 
 
 def walk(
@@ -69,7 +70,7 @@ def walk(
     seed: int,
     batch_size: int,
     sampler: SamplerConfig,
-    wrap: Wrap | None = None,
+    rules: Rules | None = None,
     ranks: Ranks | None = None,
 ) -> Iterator[tuple[Tensor, State]]:
     """Sample the structures of a state in batches of near sizes.
@@ -81,7 +82,7 @@ def walk(
         seed: decides all noise, with the place of the batch.
         batch_size: structures a batch.
         sampler: steps, churn, re-masking.
-        wrap: constraints of a batch.
+        rules: constraints of a batch, none by default.
         ranks: the processes that share the batches, this one alone by default.
 
     Returns:
@@ -99,10 +100,20 @@ def walk(
         rows = parts[place]
         noise = torch.Generator(generator.device).manual_seed(mix(seed, 3, place))
         masks = {name: cut(name, mask[rows], part.size).to(generator.device) for name, mask in given.items()}
-        wrapped = model if wrap is None else wrap(model, rows, noise)
+        guided: Denoiser = model
+        callback: Callback | None = None
+        if rules is not None:
+            constrained = Constrained(model, rules(rows), generator=noise, temperature=sampler.temperature)
+            guided, callback = constrained, constrained.restore
         with generator._autocast():
             return sample(
-                wrapped, process, state=part.to(generator.device), generator=noise, config=sampler, given=masks
+                guided,
+                process,
+                state=part.to(generator.device),
+                generator=noise,
+                config=sampler,
+                given=masks,
+                callback=callback,
             )
 
     for rows, done in (ranks or Ranks()).share(parts, blank=blank, draw=draw):

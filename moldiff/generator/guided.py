@@ -186,6 +186,6 @@ class Guidance:
             config=config,
             given=given,
             condition=condition,
-            constraints=self.chemistry.constraints(state.size),
+            constraints=self.chemistry.constraints(state.size, closed_shell=config.closed_shell),
             callback=callback,
         )

@@ -4,8 +4,9 @@ The atom count is fixed before sampling, so hydrogens are counted first. Let n h
 bonds of orders that add up to o. With u rings and multiple bonds among the n atoms, which hang together in m pieces,
 the hydrogens on them are sum (valence - 2) + 2 m - 2 u - o. So for a completion with n new heavy atoms their number
 is drawn from the cuts with the same n, o and c of a part in as many pieces as the kept one, since a linker is one
-piece where two ends are two. Where these are rare it is drawn from all cuts with that n after adding o, which leaves
-what does not depend on the part; pieces add up over larger n. Hydrogens of the part that are made anew come on top.
+piece where two ends are two, and with as many aromatic bonds cut, since what closes an aromatic ring has few
+hydrogens. Where these are rare it is drawn from all cuts with that n after adding o, which leaves what does not depend
+on the part; pieces add up over larger n. Hydrogens of the part that are made anew come on top.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 #: Molecules of the training set that are cut, and cuts of each.
-MOLECULES, CUTS = 3000, 4
+MOLECULES, CUTS = 6000, 4
 #: Cuts needed to trust a pair (n, f).
 ENOUGH = 20
 #: Without a training set at hand: valences of the new heavy atoms with shares like those of organic molecules, and the
@@ -34,12 +35,13 @@ class Hydrogens:
     """Counts of hydrogens on what was cut off molecules of the training set.
 
     Attributes:
-        table: (heavy atoms cut off, orders of the bonds cut, bonds cut, pieces of the part) -> hydrogens of each cut.
+        table: (heavy atoms cut off, orders of the bonds cut, bonds cut, aromatic ones of them, pieces of the part) ->
+            hydrogens of each cut.
         excess: heavy atoms cut off -> hydrogens plus orders of the bonds cut, of each cut.
         largest: heavy atoms of the largest molecule cut; 0 if none was.
     """
 
-    table: Mapping[tuple[int, int, int, int], np.ndarray] = field(default_factory=dict)
+    table: Mapping[tuple[int, int, int, int, int], np.ndarray] = field(default_factory=dict)
     excess: Mapping[int, np.ndarray] = field(default_factory=dict)
     largest: int = 0
 
@@ -49,7 +51,7 @@ class Hydrogens:
         from rdkit import Chem, rdBase
 
         rng = np.random.default_rng(seed)
-        table: dict[tuple[int, int, int, int], list[int]] = defaultdict(list)
+        table: dict[tuple[int, int, int, int, int], list[int]] = defaultdict(list)
         excess: dict[int, list[int]] = defaultdict(list)
         largest = 0
         with rdBase.BlockLogs():
@@ -58,6 +60,7 @@ class Hydrogens:
             if mol is None or mol.GetNumAtoms() < 2:
                 continue
             largest = max(largest, mol.GetNumAtoms())
+            aromatic = Chem.GetAdjacencyMatrix(mol, useBO=True) == 1.5
             Chem.Kekulize(mol)
             orders = Chem.GetAdjacencyMatrix(mol, useBO=True)
             hydrogens = np.array([atom.GetTotalNumHs() for atom in mol.GetAtoms()])
@@ -67,7 +70,8 @@ class Hydrogens:
                 across = orders[part][:, ~part]
                 n, order, h = int((~part).sum()), int(across.sum()), int(hydrogens[~part].sum())
                 together = pieces(orders[np.ix_(part, part)])
-                table[n, order, int((across > 0).sum()), together].append(h)
+                torn = int(aromatic[part][:, ~part].sum())
+                table[n, order, int((across > 0).sum()), torn, together].append(h)
                 excess[n].append(h + order)
         return Hydrogens(
             {key: np.array(values) for key, values in table.items()},
@@ -82,6 +86,7 @@ class Hydrogens:
         orders: int,
         cuts: int,
         free: int,
+        aromatic: int = 0,
         kept: int = 1,
         most: int,
         rng: np.random.Generator,
@@ -91,7 +96,7 @@ class Hydrogens:
         Args:
             heavy: choices for the number of new heavy atoms, equally likely.
             orders, cuts: bonds of the kept part that are cut, their orders added up and their number. Where there is
-                none, new atoms take the place of a hydrogen.
+                none, new atoms take the place of a hydrogen. `aromatic`: how many of them are aromatic.
             free: hydrogens of the kept part that are made anew.
             kept: pieces of the kept part.
             most: largest sum of both.
@@ -104,7 +109,7 @@ class Hydrogens:
             orders, cuts, free = 1, 1, free - 1
         for _ in range(1000):
             n = int(rng.choice(np.asarray(heavy)))
-            h = free + self._hydrogens(n, orders, cuts, kept, rng)
+            h = free + self._hydrogens(n, (orders, cuts, aromatic, kept), rng)
             if h >= 0 and n + h <= most:
                 return n, h
         raise ValueError(
@@ -112,9 +117,10 @@ class Hydrogens:
             "of the largest molecule trained on: lower n_new or keep less"
         )
 
-    def _hydrogens(self, n: int, orders: int, cuts: int, kept: int, rng: np.random.Generator) -> int:
-        """Hydrogens on n new heavy atoms."""
-        known = self.table.get((n, orders, cuts, kept))
+    def _hydrogens(self, n: int, part: tuple[int, int, int, int], rng: np.random.Generator) -> int:
+        """Hydrogens on n new heavy atoms beside a part: orders and numbers of its bonds cut, its pieces."""
+        orders = part[0]
+        known = self.table.get((n, *part))
         if known is not None and len(known) >= ENOUGH:
             return int(rng.choice(known))
         total, rest, added = -orders, n, 0

@@ -24,7 +24,8 @@ class Part:
     Attributes:
         arrays: the kept atoms in the order of the molecule, places in angstrom.
         sources: their indices in the molecule.
-        orders, cuts: bonds to atoms that are cut off, their orders added up and their number.
+        orders, cuts, aromatic: bonds to atoms that are cut off: their orders added up, their number, and how many of
+            them are aromatic.
         free: hydrogens that are made anew.
         pieces: connected pieces that the kept atoms form.
     """
@@ -33,6 +34,7 @@ class Part:
     sources: tuple[int, ...]
     orders: int
     cuts: int
+    aromatic: int
     free: int
     pieces: int
 
@@ -59,6 +61,8 @@ def parts(mol: Any, keep: Any = None, *, attach: Iterable[int] | None = None) ->
         ValueError: no conformer, nothing matched, indices out of range, or no place to attach anything.
     """
     from rdkit import Chem
+
+    from moldiff.molecules.kekule import AROMATIC
 
     if not mol.GetNumConformers():
         raise ValueError(
@@ -90,6 +94,7 @@ def parts(mol: Any, keep: Any = None, *, attach: Iterable[int] | None = None) ->
         stay = set().union(*(hydrogens[i] for i in heavy - hosts))
         kept = sorted(heavy | (chosen - dummies) | stay)
         across = orders[np.ix_(sorted(heavy), lost)]
+        torn = arrays.bonds[np.ix_(sorted(heavy), lost)] == AROMATIC
         pick = np.array(kept)
         sub = type(arrays)(
             arrays.numbers[pick], arrays.positions[pick], arrays.charges[pick], arrays.bonds[np.ix_(pick, pick)]
@@ -99,6 +104,7 @@ def parts(mol: Any, keep: Any = None, *, attach: Iterable[int] | None = None) ->
             tuple(kept),
             orders=int(across.sum()),
             cuts=int((across > 0).sum()),
+            aromatic=int(torn.sum()),
             free=len(free),
             pieces=pieces(sub.bonds),
         )

@@ -35,11 +35,17 @@ class Automaton:
 
     Attributes:
         next: (S, K) long, the state after reading a symbol; -1 where that breaks the constraint for good.
-        accept: (S,) bool, states in which the constraint is met. Reading starts in state 0.
+        accept: (S,) bool, states in which the constraint is met, or (B, S) for each structure. Reading starts in state
+            0.
     """
 
     next: Tensor
     accept: Tensor
+
+
+def anything(symbols: int) -> Automaton:
+    """No constraint on K symbols."""
+    return Automaton(torch.zeros(1, symbols, dtype=torch.long), torch.ones(1, dtype=torch.bool))
 
 
 def exact_counts(counts: Sequence[int]) -> Automaton:
@@ -84,6 +90,59 @@ def exact_sum(values: Sequence[int], total: int, *, entries: int) -> Automaton:
     return Automaton(table, torch.tensor([value == total for value in sums]))
 
 
+def even_sum(values: Sequence[int], *, odd: bool = False) -> Automaton:
+    """Values of K symbols that add up to an even number, or to an odd one."""
+    table = torch.tensor([[(state + value) % 2 for value in values] for state in (0, 1)])
+    return Automaton(table, torch.tensor([not odd, odd]))
+
+
+def count_between(symbol: int, symbols: int, low: Tensor, high: Tensor) -> Automaton:
+    """From `low` to `high` (B,) of one of K symbols in each structure.
+
+    Raises:
+        ValueError: for bounds below 0 or in the wrong order.
+    """
+    if bool((low < 0).any()) or bool((low > high).any()):
+        raise ValueError(f"{low.tolist()} to {high.tolist()} wanted: choose 0 or more, the lower number first")
+    counts = torch.arange(int(high.max()) + 1, device=low.device)
+    table = counts[:, None].repeat(1, symbols)
+    table[:, symbol] += 1
+    table[table > counts[-1]] = -1
+    return Automaton(table, (counts >= low[:, None]) & (counts <= high[:, None]))
+
+
+def both(first: Automaton, second: Automaton) -> Automaton:
+    """What satisfies two constraints on the same symbols.
+
+    Raises:
+        ValueError: if there are too many combinations to keep track of.
+    """
+    a, b = len(first.next), len(second.next)
+    if a * b > LARGEST:
+        raise ValueError(
+            f"constraints of {a} and {b} states make {a * b} combinations: at most {LARGEST} are kept track of"
+        )
+    one, two = first.next[:, None, :], second.next[None, :, :]
+    table = torch.where((one < 0) | (two < 0), -1, one * b + two).flatten(0, 1)
+    return Automaton(table, (first.accept[..., :, None] & second.accept[..., None, :]).flatten(-2))
+
+
+def look_ahead(log_p: Tensor, mask: Tensor, automaton: Automaton) -> list[Tensor]:
+    """For each entry i of N, and N itself: (B, S) log-probability that what follows leads from a state to acceptance.
+
+    Arguments as for `draw_satisfying`.
+    """
+    table, accept = automaton.next.to(log_p.device), automaton.accept.to(log_p.device)
+    log_p, b = log_p.double(), log_p.shape[0]
+    dead, target = table < 0, table.clamp_min(0)
+    ahead = [torch.where(accept, 0.0, -math.inf).double().expand(b, -1)]
+    for i in range(log_p.shape[1] - 1, -1, -1):
+        after = torch.where(dead, -math.inf, ahead[-1][:, target])
+        through = torch.logsumexp(log_p[:, i, None, :] + after, -1)
+        ahead.append(torch.where(mask[:, i, None], through, ahead[-1]))
+    return ahead[::-1]
+
+
 def draw_satisfying(
     log_p: Tensor, mask: Tensor, automaton: Automaton, *, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -98,17 +157,10 @@ def draw_satisfying(
     Returns:
         symbols (B, N) long and whether the structure could be satisfied at all (B,); where not, symbols mean nothing.
     """
-    table, accept = automaton.next.to(log_p.device), automaton.accept.to(log_p.device)
+    ahead = look_ahead(log_p, mask, automaton)
+    table = automaton.next.to(log_p.device)
+    dead, target = table < 0, table.clamp_min(0)
     log_p, b, n = log_p.double(), log_p.shape[0], log_p.shape[1]
-    dead = table < 0
-    target = table.clamp_min(0)
-    # ahead[i][b, s]: log-probability that the entries from i on lead from state s to acceptance
-    ahead = [torch.where(accept, 0.0, -math.inf).double().expand(b, -1)]
-    for i in range(n - 1, -1, -1):
-        after = torch.where(dead, -math.inf, ahead[-1][:, target])
-        through = torch.logsumexp(log_p[:, i, None, :] + after, -1)
-        ahead.append(torch.where(mask[:, i, None], through, ahead[-1]))
-    ahead.reverse()
     state = torch.zeros(b, dtype=torch.long, device=log_p.device)
     rows = torch.arange(b, device=log_p.device)
     possible = ahead[0][:, 0] > -math.inf
@@ -134,13 +186,23 @@ class Constraints:
     Attributes:
         allowed: field -> (K,) bool, the symbols that may be drawn.
         coupled: field -> `Automaton` over the atoms of a structure (elements or charges).
+        preferred: the same, but let go in structures that cannot satisfy it together with the rest; such an automaton
+            must have no -1.
     """
 
     allowed: Mapping[str, Tensor] = field(default_factory=dict)
     coupled: Mapping[str, Automaton] = field(default_factory=dict)
+    preferred: Mapping[str, Automaton] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, automaton in self.preferred.items():
+            if bool((automaton.next < 0).any()):
+                raise ValueError(
+                    f"the preference on {name} has dead ends (-1): only what can be judged at the end can be let go"
+                )
 
     def __bool__(self) -> bool:
-        return bool(self.allowed) or bool(self.coupled)
+        return bool(self.allowed) or bool(self.coupled) or bool(self.preferred)
 
 
 @final
@@ -168,6 +230,7 @@ class Constrained:
         self.denoiser, self.constraints = denoiser, constraints
         self.generator, self.temperature = generator, temperature
         self._soft: Prediction | None = None
+        self._rules: dict[str, Automaton] = {}
 
     def __call__(
         self, state: State, clocks: Clocks, condition: Condition | None = None, previous: Prediction | None = None
@@ -182,8 +245,8 @@ class Constrained:
         for name, allowed in self.constraints.allowed.items():
             values[name] = self._masked(values[name], name, allowed, state, clocks)
         self._soft = Prediction(**values)
-        for name, automaton in self.constraints.coupled.items():
-            values[name] = self._joint(values[name], name, automaton, state, clocks)
+        for name in {**self.constraints.coupled, **self.constraints.preferred}:
+            values[name] = self._joint(values[name], name, state, start=previous is None)
         return Prediction(**values)
 
     def _masked(self, logits: Tensor, name: str, allowed: Tensor, state: State, clocks: Clocks) -> Tensor:
@@ -192,7 +255,7 @@ class Constrained:
         # what is given is not drawn, and stays as it is
         return torch.where(clocks.is_given(name, state).unsqueeze(-1), logits.float(), log)
 
-    def _joint(self, logits: Tensor, name: str, automaton: Automaton, state: State, clocks: Clocks) -> Tensor:
+    def _joint(self, logits: Tensor, name: str, state: State, *, start: bool) -> Tensor:
         symbols, k = state.field(name), logits.shape[-1]
         allowed = self.constraints.allowed.get(name)
         log = (logits.float() / self.temperature).log_softmax(-1).clamp_min(FLOOR)
@@ -200,14 +263,25 @@ class Constrained:
             log = log.masked_fill(~allowed.to(log.device), -math.inf)
         known = torch.nn.functional.one_hot(symbols.clamp_max(k - 1), k).bool()
         log = torch.where((symbols < k).unsqueeze(-1), torch.where(known, 0.0, -math.inf), log)
-        drawn, possible = draw_satisfying(log, state.mask, automaton, generator=self.generator)
-        if not bool(possible.all()):
+        # what can be met at the start can be met until the end; asking a GPU in every step would wait for it
+        if start or name not in self._rules:
+            self._rules[name] = self._rule(name, log, state.mask)
+        drawn, possible = draw_satisfying(log, state.mask, self._rules[name], generator=self.generator)
+        if start and not bool(possible.all()):
             raise ValueError(
                 f"the constraint on {name} cannot be met by {int((~possible).sum())} of {len(state)} structures: "
                 "check it against the atom counts and what is given"
             )
         chosen = torch.nn.functional.one_hot(drawn, k).bool()
         return torch.where(chosen, 0.0, -math.inf)
+
+    def _rule(self, name: str, log_p: Tensor, mask: Tensor) -> Automaton:
+        """What must hold of a field, and what is preferred of it in the structures that can satisfy both."""
+        free = anything(log_p.shape[-1])
+        hard, wish = self.constraints.coupled.get(name, free), self.constraints.preferred.get(name, free)
+        rule, alone = both(hard, wish), both(hard, Automaton(wish.next, torch.ones_like(wish.accept)))
+        possible = look_ahead(log_p, mask, rule)[0][:, :1] > -math.inf
+        return Automaton(rule.next, torch.where(possible.to(rule.accept.device), rule.accept, alone.accept))
 
     def restore(self, step: Step) -> Step:
         """The step with the soft guess in place of the joint draw; the sampler's callback."""

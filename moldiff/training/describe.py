@@ -50,7 +50,9 @@ def describe_model(
         measured = dataclasses.replace(base, positions=positions)
         alphabets = molecule_alphabets(archive)
         wanted, kind = [], "molecule"
-        sampler = SamplerConfig(density=2.5, last=0.28, order=2, temperature=0.8)
+        sampler = SamplerConfig(
+            density=2.5, last=0.28, order=2, temperature=0.8, redraw=2, closed_shell=all_even(train)
+        )
     else:
         raise ValueError(f"an archive of molecules or crystals is needed, not {type(archive).__name__}")
     sizes, counts = np.unique(train.n_atoms, return_counts=True)
@@ -64,6 +66,13 @@ def describe_model(
         properties=tuple(describe_properties(train, wanted or train.property_names.tolist())),
         kind=kind,
     )
+
+
+def all_even(archive: Archive) -> bool:
+    """Whether the atomic numbers of every molecule add up to an even number, as without charge and radicals they do."""
+    odd = np.concatenate([[0], np.cumsum(archive.numbers.astype(np.int64) % 2)])
+    ends = np.cumsum(archive.n_atoms.astype(np.int64))
+    return not (np.diff(odd[ends], prepend=0) % 2).any()
 
 
 def describe_properties(train: Archive | CrystalArchive, names: Sequence[str]) -> list[PropertyConfig]:

@@ -198,6 +198,60 @@ def test_few_steps_leave_nothing_hidden(
     assert drawn.positions.abs().max() < 2
 
 
+REDRAW = replace(QUICK, redraw=2, churn_from=0.0, churn_to=100.0, order=2)
+
+
+def test_bonds_and_charges_are_drawn_anew_on_what_is_finished(
+    toy: Toy, process: JointProcess, clean: Callable[..., State], alphabets: dict[str, Alphabet]
+) -> None:
+    seen: list[Step] = []
+    drawn = sample(toy, process, state=clean(SIZES), generator=seeded(), config=REDRAW, callback=seen.append)
+    drawn.check(alphabets)
+    assert len(toy.calls) == 12 and [step.number for step in seen] == list(range(12))
+    before = seen[9].state
+    assert (before.field("bonds") < len(alphabets["bonds"])).all()  # finished once already
+    assert torch.equal(drawn.positions, before.positions) and torch.equal(drawn.elements, before.elements)
+    for number, share in ((10, 0.0), (11, 0.5)):
+        state, clocks, _, previous = toy.calls[number]
+        assert (previous is None) == (number == 10)  # the guess of before would give the old bonds away
+        for name in ("positions", "elements"):
+            assert (clocks.time(name, state) == 0).all()
+            assert torch.equal(clocks.is_given(name, state), state.entries(name))
+        for name in ("charges", "bonds"):
+            window = getattr(DiffusionConfig(), name)
+            there = window.end - share * (window.end - window.begin)
+            assert (
+                torch.allclose(clocks.time(name, state), torch.tensor(there)) and not clocks.is_given(name, state).any()
+            )
+    hidden = toy.calls[10][0].field("bonds")
+    assert (hidden[drawn.pair_mask] == len(alphabets["bonds"])).all()
+
+
+@pytest.mark.parametrize(("task", "anew"), [("completion", 2), ("conformer", 0), ("perception", 0), ("decoration", 0)])
+def test_what_is_given_is_not_drawn_anew(
+    task: str, anew: int, toy: Toy, process: JointProcess, clean: Callable[..., State], alphabets: dict[str, Alphabet]
+) -> None:
+    start = clean(SIZES)
+    given = given_of(task, start)
+    start = start.replace(positions=centred(start.field("positions"), start.mask, given.get("positions")))
+    drawn = sample(toy, process, state=start, generator=seeded(), config=REDRAW, given=given).check(alphabets)
+    assert len(toy.calls) == 12
+    for name, mask in given.items():
+        assert bits(drawn.field(name)[mask]) == bits(start.field(name)[mask]), name
+    kept = given_fields(start, ("positions", "elements"))
+    finished = [all(torch.equal(call[1].is_given(n, start), m) for n, m in kept.items()) for call in toy.calls]
+    assert sum(finished) == (12 if task == "perception" else anew)
+
+
+@pytest.mark.parametrize(("steps", "anew"), [(4, 0), (5, 1), (50, 2)])
+def test_few_steps_are_not_spent_on_drawing_anew(
+    steps: int, anew: int, toy: Toy, process: JointProcess, clean: Callable[..., State]
+) -> None:
+    sample(toy, process, state=clean(SIZES), generator=seeded(), config=replace(REDRAW, steps=steps))
+    assert len(toy.calls) == steps
+    assert sum(bool((call[1].time("positions", call[0]) == 0).all()) for call in toy.calls) == anew
+
+
 def test_fields_without_a_process_pass_through(toy: Toy, process: JointProcess, clean: Callable[..., State]) -> None:
     start, only = clean(SIZES), JointProcess([process.processes["positions"]])
     drawn = sample(toy, only, state=start, generator=seeded(), config=QUICK)

@@ -20,7 +20,7 @@ from .oracles import Answer, config, made
 
 def known(heavy: int, orders: int, hydrogens: int) -> Hydrogens:
     """So many hydrogens on what is cut off at one bond."""
-    return Hydrogens({(heavy, orders, 1, 1): np.full(50, hydrogens)}, {}, 20)
+    return Hydrogens({(heavy, orders, 1, 0, 1): np.full(50, hydrogens)}, {}, 20)
 
 
 def noise(seed: int = 0, *, hydrogen: float = 0.0) -> Any:
@@ -173,9 +173,9 @@ def test_bad_requests_say_what_to_do() -> None:
 def test_hydrogens_are_counted_as_in_cut_molecules() -> None:
     chains = Hydrogens.of(["CCCCCC"] * 200)
     assert chains.largest == 6
-    for (n, orders, cuts, kept), hydrogens in chains.table.items():
+    for (n, orders, cuts, aromatic, kept), hydrogens in chains.table.items():
         # one end of an alkane, both ends, or a linker: one hydrogen more than two an atom for each end
-        assert orders == cuts and set(hydrogens.tolist()) == {2 * n + cuts - 2 * (kept - 1)}
+        assert orders == cuts and not aromatic and set(hydrogens.tolist()) == {2 * n + cuts - 2 * (kept - 1)}
     rng = np.random.default_rng(0)
 
     def draw(n: int, **bonds: int) -> set[int]:
@@ -197,6 +197,18 @@ def test_hydrogens_are_counted_as_in_cut_molecules() -> None:
 
 def test_cuts_through_double_bonds_leave_fewer_hydrogens() -> None:
     ketones = Hydrogens.of(["CC(C)=O"] * 100)
-    assert set(ketones.table[1, 2, 1, 1].tolist()) == {0}  # the oxygen
-    assert set(ketones.table[1, 1, 1, 1].tolist()) == {3}  # a methyl group
-    assert set(ketones.table[3, 2, 1, 1].tolist()) == {6}  # all but the oxygen
+    assert set(ketones.table[1, 2, 1, 0, 1].tolist()) == {0}  # the oxygen
+    assert set(ketones.table[1, 1, 1, 0, 1].tolist()) == {3}  # a methyl group
+    assert set(ketones.table[3, 2, 1, 0, 1].tolist()) == {6}  # all but the oxygen
+
+
+def test_what_closes_an_aromatic_ring_is_counted_apart() -> None:
+    rings = Hydrogens.of(["c1ccccc1", "C1CCCCC1"] * 200)
+    closing, chain = (
+        np.concatenate([v for k, v in rings.table.items() if k[0] == 3 and k[3] == torn]) for torn in (2, 0)
+    )
+    assert set(closing.tolist()) == {3} and set(chain.tolist()) == {6}
+    drawn = {
+        rings.draw([3], orders=2, cuts=2, aromatic=0, free=0, most=9, rng=np.random.default_rng(s))[1] for s in range(9)
+    }
+    assert drawn == {6}

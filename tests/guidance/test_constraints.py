@@ -17,7 +17,10 @@ from moldiff.guidance.constraints import (
     Automaton,
     Constrained,
     Constraints,
+    both,
+    count_between,
     draw_satisfying,
+    even_sum,
     exact_counts,
     exact_sum,
     least_counts,
@@ -187,3 +190,72 @@ def test_a_sum_of_one_sign_is_no_trap() -> None:
         torch.zeros(50, 3, 2).log_softmax(-1), torch.ones(50, 3, dtype=torch.bool), automaton, generator=seeded()
     )
     assert bool(possible.all()) and (drawn.sum(1) == 2).all()
+
+
+ODD = [1, 6, 7, 8]  # atomic numbers of the elements
+
+
+def test_an_even_sum_has_the_distribution_of_the_even_draws() -> None:
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.3, 0.3, 0.4]])
+    b = 20_000
+    log_p, mask = p.log().expand(b, 3, 3), torch.ones(b, 3, dtype=torch.bool)
+    for odd in (False, True):
+        drawn, possible = draw_satisfying(log_p, mask, even_sum([1, 6, 7], odd=odd), generator=seeded())
+        assert bool(possible.all())
+        exact = {
+            s: math.prod(float(p[i, k]) for i, k in enumerate(s))
+            for s in itertools.product(range(3), repeat=3)
+            if sum((1, 6, 7)[k] for k in s) % 2 == odd
+        }
+        total = sum(exact.values())
+        found = {s: int((drawn == torch.tensor(s)).all(1).sum()) / b for s in exact}
+        assert sum(found.values()) == 1.0
+        for s, value in exact.items():
+            assert abs(found[s] - value / total) < 0.015
+
+
+@pytest.mark.parametrize("remask", [0.0, 25.0])
+def test_counts_of_each_structure_lie_between_its_bounds(remask: float) -> None:
+    low, high = torch.tensor([0, 2, 1, 5] * 250), torch.tensor([3, 2, 4, 9] * 250)
+    done = run(Constraints(coupled={"elements": count_between(0, 4, low, high)}), SIZES, remask=remask)
+    counts = counts_of(done, "elements")[:, 0]
+    assert (counts >= low).all() and (counts <= high).all()
+    assert set(counts[2::4].tolist()) == {1, 2, 3, 4}
+    with pytest.raises(ValueError, match="wanted"):
+        count_between(0, 4, torch.tensor([2]), torch.tensor([1]))
+
+
+def test_bounds_that_do_not_bind_leave_the_distribution_alone() -> None:
+    log_p = torch.tensor([0.4, 0.5, 0.1]).log().expand(20_000, 5, 3)
+    loose = count_between(0, 3, torch.zeros(20_000).long(), torch.full((20_000,), 5))
+    drawn, _ = draw_satisfying(log_p, torch.ones(20_000, 5, dtype=torch.bool), loose, generator=seeded())
+    count = (drawn == 0).sum(1).float()
+    assert float(count.mean()) == pytest.approx(2.0, abs=0.03)
+    assert float(count.var()) == pytest.approx(5 * 0.4 * 0.6, abs=0.05)
+
+
+def test_two_constraints_on_one_field_hold_together() -> None:
+    rule = both(least_counts([0, 0, 1, 0]), even_sum(ODD))
+    done = run(Constraints(coupled={"elements": rule}), SIZES)
+    counts = counts_of(done, "elements")
+    assert (counts[:, 2] >= 1).all() and ((counts * torch.tensor(ODD)).sum(1) % 2 == 0).all()
+    with pytest.raises(ValueError, match="at most 20000"):
+        both(exact_counts([20, 20, 20]), exact_counts([5, 5]))
+
+
+def test_a_preference_is_let_go_only_where_it_cannot_be_met() -> None:
+    even = {"elements": even_sum(ODD)}
+    sums = (counts_of(run(Constraints(preferred=even), SIZES), "elements") * torch.tensor(ODD)).sum(1)
+    assert (sums % 2 == 0).all()
+    # one or three hydrogens have no even sum, and what must hold comes first
+    hydrogens = torch.tensor([True, False, False, False])
+    done = run(Constraints(allowed={"elements": hydrogens}, preferred=even), [1, 2, 3, 4])
+    assert (done.field("elements") == 0).all()
+    done = run(Constraints(coupled={"elements": least_counts([0, 0, 1, 0])}, preferred=even), [1, 2] * 50)
+    counts = counts_of(done, "elements")
+    assert (counts[::2, 2] == 1).all()
+    assert (counts[1::2, 2] >= 1).all() and ((counts[1::2] * torch.tensor(ODD)).sum(1) % 2 == 0).all()
+    with pytest.raises(ValueError, match="cannot be met by 1 of 2"):
+        run(Constraints(coupled={"elements": least_counts([0, 0, 2, 0])}, preferred=even), [1, 2])
+    with pytest.raises(ValueError, match="dead ends"):
+        Constraints(preferred={"elements": exact_counts([1, 0, 0, 0])})

@@ -42,6 +42,16 @@ def weights(archive: Archive, tmp_path: Path) -> Path:
     return folder
 
 
+def test_molecules_with_odd_electrons_are_not_ruled_out_where_training_has_some(archive: Archive) -> None:
+    assert describe_model(archive, data="demo").sampler.closed_shell
+    row = int(np.flatnonzero(archive.split == 0)[3])
+    numbers = archive.numbers.copy()
+    atom = int(archive.n_atoms[:row].astype(np.int64).sum())
+    numbers[atom] = 7 if numbers[atom] != 7 else 6
+    radicals = dataclasses.replace(archive, numbers=numbers)
+    assert not describe_model(radicals, data="demo").sampler.closed_shell
+
+
 def test_the_model_describes_the_training_molecules(archive: Archive) -> None:
     model = describe_model(archive, data="demo")
     part = archive.subset("train")
