@@ -13,8 +13,9 @@ from moldiff.data.batching import PERIODIC_TABLE, mix
 from moldiff.data.trajectory import Frame, Trajectory
 from moldiff.denoiser import Prediction
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.diffusion.sampler import Step, sample
+from moldiff.diffusion.sampler import Step
 from moldiff.generator.given import Model, settings, to_state
+from moldiff.generator.guided import Guidance
 from moldiff.state import Alphabet, State
 
 
@@ -75,9 +76,13 @@ def guessed(state: State, prediction: Prediction) -> State:
 
 
 class Sized(Model, Protocol):
-    """A model that also draws atom counts."""
+    """A model that also draws atom counts, and from nothing."""
 
     def _sizes(self, n: int, seed: int, n_atoms: int | Sequence[int] | None) -> Tensor: ...
+
+    def guide(self) -> Guidance:
+        """No wishes."""
+        ...
 
 
 def trajectory(generator: Sized, *, seed: int, steps: int | None, n_atoms: int | None) -> Trajectory:
@@ -92,7 +97,7 @@ def trajectory(generator: Sized, *, seed: int, steps: int | None, n_atoms: int |
     nothing = Arrays(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros((0, 0), np.int64))
     blank = to_state([nothing], generator._sizes(1, seed, n_atoms).tolist(), generator.alphabets)
     with generator._autocast():
-        done = sample(
+        done = generator.guide().draw(
             denoiser(generator.network, process),
             process,
             state=blank.to(generator.device),
