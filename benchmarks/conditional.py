@@ -316,7 +316,7 @@ class Results:
         path = RESULTS / f"{self.name}.json"
         if path.exists() and not args.fresh:
             old = json.loads(path.read_text())
-            same = all(old["settings"].get(k) == v for k, v in key.items())
+            same = all(old["settings"].get(k) == self.content["settings"][k] for k in (*key, "sampler"))
             if same and old["model"] == self.content["model"]:
                 self.content = {**old, "meta": self.content["meta"]}
 
