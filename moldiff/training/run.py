@@ -131,7 +131,8 @@ def train(
 def start_from(path: Path, model: ModelConfig) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and tensors of a run that starts from trained weights.
 
-    Alphabets, properties and processes are those of the weights; the name of the data and its sizes are the new ones.
+    Alphabets, properties and processes are those of the weights; the name of the data, its sizes and whether all its
+    molecules have an even number of electrons are the new ones.
 
     Args:
         path: the weights file.
@@ -155,4 +156,9 @@ def start_from(path: Path, model: ModelConfig) -> tuple[ModelConfig, dict[str, T
                 "leave those structures out, or train without --init-from"
             )
     tensors = dict(network.state_dict())
-    return dataclasses.replace(stored, data=model.data, sizes=model.sizes), tensors
+    sampler = dataclasses.replace(
+        stored.sampler, closed_shell=stored.sampler.closed_shell and model.sampler.closed_shell
+    )
+    # what is trained on is the mean of two runs no longer
+    facts = {name: value for name, value in stored.facts.items() if name != "mean"}
+    return dataclasses.replace(stored, data=model.data, sizes=model.sizes, sampler=sampler, facts=facts), tensors

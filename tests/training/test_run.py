@@ -16,7 +16,7 @@ from moldiff.molecules.convert import Arrays, to_mol
 from moldiff.networks.weights import build, load, save
 from moldiff.training import train
 from moldiff.training.loop import with_columns
-from moldiff.training.run import describe_model, find_weights, open_archive, stored_config
+from moldiff.training.run import describe_model, find_weights, open_archive, start_from, stored_config
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "one_thread")
 
@@ -116,6 +116,16 @@ def test_starting_from_weights(archive: Archive, weights: Path, tmp_path: Path) 
         assert torch.equal(one, other), name
     # the passes of both runs count
     assert model.facts["passes"] == "112"
+
+
+def test_a_run_from_weights_forgets_what_is_true_of_them_only(archive: Archive, weights: Path) -> None:
+    file = weights / "model.safetensors"
+    network, stored = load(file)
+    save(file, dataclasses.replace(stored, facts=stored.facts | {"mean": "of two"}), tensors=network.state_dict())
+    even = describe_model(archive, data="demo")
+    odd = dataclasses.replace(even, sampler=dataclasses.replace(even.sampler, closed_shell=False))
+    assert start_from(file, even)[0].sampler.closed_shell and not start_from(file, odd)[0].sampler.closed_shell
+    assert start_from(file, even)[0].facts == {"passes": "100", "hours": "1.00"}
 
 
 def test_another_size_is_named(
