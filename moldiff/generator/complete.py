@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from moldiff.molecules.convert import Arrays
 
 #: Symbols beside a given part are drawn colder, and hidden again more often, than in a molecule from nothing: what is
-#: given cannot give way to a wrong one. Of 240 completions of 40 held-out parts these settings made 84 % valid and
-#: connected, those of the weights `qm9` (0.8 and 25) 76 %.
-TEMPERATURE, REMASK = 0.6, 50.0
+#: given cannot give way to a wrong one. Of 320 completions of 40 held-out parts 91.2 % were valid and connected with
+#: these settings, 88.7 % when hidden again at a rate of 50, 85.9 % at 200.
+TEMPERATURE, REMASK = 0.6, 100.0
 
 
 def complete(
