@@ -17,6 +17,7 @@ from moldiff.data.batching import PERIODIC_TABLE, blank_crystals, mix, symmetric
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator.crystal_results import DrawnCrystal, atoms_of, judge
+from moldiff.generator.drawing import near_sizes
 from moldiff.generator.export import to_crystals
 from moldiff.generator.formulas import symbols
 from moldiff.state import State
@@ -177,7 +178,7 @@ def stream(
         config = dataclasses.replace(model.sampler, steps=steps) if steps is not None else model.sampler
         process = JointProcess.for_crystals(model.config.diffusion, model.alphabets, sampler=config)
         guess = denoiser(model.network, process)
-        parts = sizes.argsort(stable=True).split(max(1, batch_size // plan.particles))
+        parts = near_sizes(sizes, batch_size // plan.particles)
         with tqdm(total=n, unit="crystal", disable=not progress) as bar:
 
             def advance(step: Step) -> None:

@@ -17,6 +17,7 @@ from moldiff.data.batching import PERIODIC_TABLE, mix
 from moldiff.denoiser import Denoiser
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Callback, sample
+from moldiff.generator.drawing import near_sizes
 from moldiff.generator.ranks import Ranks
 from moldiff.guidance.constraints import Constrained, Constraints
 from moldiff.state import Alphabet, State
@@ -91,7 +92,7 @@ def walk(
     keep_large_blocks()
     process = JointProcess.for_molecules(generator.config.diffusion, generator.alphabets, sampler=sampler)
     model = denoiser(generator.network, process)
-    parts = state.n_atoms.argsort(stable=True).split(batch_size)
+    parts = near_sizes(state.n_atoms, batch_size)
 
     def blank(rows: Tensor) -> State:
         return crop(state.index(rows), int(state.n_atoms[rows].max()))

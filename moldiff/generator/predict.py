@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from moldiff.allocator import keep_large_blocks
 from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.generator.drawing import near_sizes
 from moldiff.generator.given import Model, crop, to_state
 from moldiff.guidance.closeness import finished_properties
 from moldiff.state import State
@@ -34,7 +35,7 @@ def predict(generator: Model, mols: Any, *, batch_size: int | None = None) -> di
     values = np.zeros((len(arrays), len(generator.config.properties)))
     if arrays:
         state = to_state(arrays, [len(one) for one in arrays], generator.alphabets)
-        for rows in state.n_atoms.argsort(stable=True).split(size):
+        for rows in near_sizes(state.n_atoms, size):
             part = crop(state.index(rows), int(state.n_atoms[rows].max()))
             values[rows.numpy()] = standardised(generator, part)
     return {p.name: p.mean + p.deviation * values[:, column] for column, p in enumerate(generator.config.properties)}
