@@ -101,7 +101,7 @@ def generate(
     batches = np.array_split(np.argsort(sizes, kind="stable"), -(-len(sizes) // args.batch_size))
     for number, rows in enumerate(batches):
         told = torch.tensor(values[rows]).float().to(generator.device), shown.expand(len(rows), -1).to(generator.device)
-        with generator._autocast():
+        with generator._running():
             done = plan.draw(
                 cost.counted(denoiser(generator.network, process)),
                 process,

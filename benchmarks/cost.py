@@ -115,7 +115,7 @@ def measure(
                 block.compile(dynamic=False)
 
     def half() -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(device.type, torch.bfloat16) if generator.half else contextlib.nullcontext()
+        return torch.autocast(device.type, torch.bfloat16) if generator.execution.half else contextlib.nullcontext()
 
     with half():
         evaluations: dict[str, list[Evaluation]] = {"moldiff": [our_evaluation(generator, mask) for mask in masks]}
@@ -195,7 +195,7 @@ def main() -> None:
     torch.manual_seed(0)
     generator = moldiff.load(args.model, device=args.device)
     if args.precision != "auto":
-        generator.half = args.precision == "bf16"
+        generator.execution.half = args.precision == "bf16"
     counts = torch.tensor([float(count) for count in generator.config.sizes.values()])
     drawn = torch.multinomial(counts, args.n, replacement=True, generator=torch.Generator().manual_seed(0))
     found = measure(
@@ -214,7 +214,7 @@ def main() -> None:
         compiled=args.compile,
     )
     facts = {
-        "precision": "bf16" if generator.half else "fp32",
+        "precision": "bf16" if generator.execution.half else "fp32",
         "compiled": args.compile,
         "allocator": allocator,
         "threads": torch.get_num_threads(),

@@ -11,7 +11,6 @@ is filtered: every structure drawn counts. 0 leaves a kind out.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
 import time
@@ -73,8 +72,7 @@ def predict(
             elements[place, : len(symbols)] = torch.tensor(symbols)
         state = state.replace(elements=elements).to(generator.device)
         noise = torch.Generator(generator.device).manual_seed(mix(seed, index))
-        half = torch.autocast(generator.device.type, torch.bfloat16) if generator.half else contextlib.nullcontext()
-        with half:
+        with generator._running():
             done = sample(
                 model,
                 process,

@@ -72,7 +72,7 @@ class Study:
 
     def guess(self, state: State, clocks: Clocks, previous: Any) -> Any:
         """The clean structure as the generator would see it."""
-        half = torch.autocast("cpu", torch.bfloat16) if self.generator.half else contextlib.nullcontext()
+        half = torch.autocast("cpu", torch.bfloat16) if self.generator.execution.half else contextlib.nullcontext()
         with torch.no_grad(), half:
             return self.model(state, clocks, None, previous)
 

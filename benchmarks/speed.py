@@ -62,7 +62,7 @@ def main() -> None:
     content = {
         "meta": provenance(0),
         "model": {"name": generator.name, "facts": generator.config.facts},
-        "precision": "bf16" if generator.half else "fp32",
+        "precision": "bf16" if generator.execution.half else "fp32",
         "threads": torch.get_num_threads(),
         "first_ten_seconds": first,
         "sampling": warm,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -65,6 +65,8 @@ class Complete:
         seed: starting point of all random numbers.
         batch_size: structures worked on at a time; 64 on a CPU and 1024 on a GPU by default.
         device: auto (a GPU if there is one), cpu or cuda.
+        compile: torch.compile the network: on, off, or auto for large samples on a CPU, from 4,000 molecules at 50
+            steps.
         quiet: no progress bar and no table.
         json: print the summary as JSON instead of the table.
     """
@@ -92,6 +94,7 @@ class Complete:
     seed: int = 0
     batch_size: Whole = None
     device: str = "auto"
+    compile: Annotated[Literal["auto", "on", "off"], arg(metavar="{auto,on,off}", help_behavior_hint="")] = "auto"
     quiet: Flag = False
     json: Flag = False
 

@@ -59,7 +59,8 @@ def make(options: Any, start: Start, *, crystals: bool = False, symmetrise: bool
     """Write the structures of a model to a file as they are made, then summarise; Ctrl-C keeps what is finished.
 
     Args:
-        options: the command: model, out, number, steps, seed, batch_size, device, keep_invalid, quiet, json.
+        options: the command: model, out, number, steps, seed, batch_size, device, compile, keep_invalid, quiet,
+            json.
         start: begins to draw.
         crystals: what the model makes.
         symmetrise: move crystals to their exact symmetry before writing.
@@ -94,7 +95,7 @@ def make(options: Any, start: Start, *, crystals: bool = False, symmetrise: bool
 
 
 def _ready(load: Callable[..., Any], options: Any, ranks: Any) -> Any:
-    generator = load(options.model, device=ranks.device(options.device))
+    generator = load(options.model, device=ranks.device(options.device), compile=options.compile)
     generator.ranks = ranks
     return generator
 

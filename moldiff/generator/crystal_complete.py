@@ -186,7 +186,7 @@ def stream(
 
             def draw(place: int, state: State) -> State:
                 noise = torch.Generator(model.device).manual_seed(mix(seed, 6, place))
-                with model._autocast():
+                with model._running(n * config.steps * plan.evaluations):
                     return plan.draw(
                         guess,
                         process,

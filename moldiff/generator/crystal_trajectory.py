@@ -26,7 +26,7 @@ def trajectory(
     process = JointProcess.for_crystals(generator.config.diffusion, generator.alphabets, sampler=config)
     recorder = Recorder(generator.alphabets)
     sizes = plan.sizes(1, n_atoms, generator=torch.Generator().manual_seed(mix(seed, 0)))
-    with generator._autocast():
+    with generator._running():
         done = plan.draw(
             denoiser(generator.network, process),
             process,

@@ -18,7 +18,6 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.config import ModelConfig
 from moldiff.data.batching import blank_crystals, mix
 from moldiff.denoiser import Network
-from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator import crystal_results as results
@@ -26,8 +25,8 @@ from moldiff.generator import targets
 from moldiff.generator.crystal_plan import CrystalPlan, CrystalWishes
 from moldiff.generator.crystal_results import Crystals, DrawnCrystal
 from moldiff.generator.drawing import check_counts, draw_until, in_order, split_sizes
+from moldiff.generator.execution import Execution
 from moldiff.generator.export import to_crystals
-from moldiff.generator.generator import multiplies_half
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Report
 from moldiff.networks.weights import alphabets
@@ -50,6 +49,7 @@ class CrystalGenerator:
         path: where the weights came from.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+        compile: ``"auto"``, ``"on"`` or ``"off"``, see `moldiff.load`.
     """
 
     def __init__(
@@ -60,18 +60,17 @@ class CrystalGenerator:
         path: Path | None = None,
         device: str = "auto",
         precision: str = "auto",
+        compile: str = "auto",
     ) -> None:
-        if precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
         if config.kind != "crystal":
             raise ValueError(f"this model makes {config.kind}s: use moldiff.load, which knows both")
-        self.device = choose_device(device)
-        self.network: Network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
+        self.execution = Execution(network, device=device, precision=precision, compile=compile)
+        self.network: Network = self.execution.network
+        self.device = self.execution.device
         self.config, self.path = config, path
         self.alphabets: Mapping[str, Alphabet] = alphabets(config)
         self.sampler = config.sampler
         self.ranks = Ranks()
-        self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
 
     @property
     def name(self) -> str:
@@ -333,6 +332,8 @@ class CrystalGenerator:
         sizes = plan.sizes(n, n_atoms, generator=source, again=round_ > 0)
         parts = split_sizes(sizes, batch_size // plan.particles, seed=mix(seed, round_, 1))
         model = denoiser(self.network, process)
+        work = n * config.steps * plan.evaluations
+        self.execution.prepare(work, self._example, bar=bar)
 
         def advance(step: Step) -> None:
             if bar is not None:
@@ -340,7 +341,7 @@ class CrystalGenerator:
 
         def draw(place: int, blank: State) -> State:
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, place))
-            with self._autocast():
+            with self._running(work):
                 return plan.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
 
         yield from self.ranks.share(
@@ -358,8 +359,12 @@ class CrystalGenerator:
                 atoms = results.atoms_of(arrays, name) if verdict.structure_valid else None
                 yield DrawnCrystal(first + number, atoms, arrays, verdict)
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
+    def _running(self, work: int = 0) -> contextlib.AbstractContextManager[None]:
+        """A context to evaluate the network in, for so many structures times evaluations."""
+        return self.execution.running(work, self._example)
+
+    def _example(self, sizes: list[int]) -> tuple[JointProcess, State]:
+        return JointProcess.for_crystals(self.config.diffusion, self.alphabets), blank_crystals(sizes)
 
     def check(self, n: int, batch_size: int | None) -> int:
         """The size of a batch, after checking the numbers.

@@ -18,11 +18,11 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.config import ModelConfig
 from moldiff.data.batching import mix
 from moldiff.denoiser import Network
-from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator import targets
 from moldiff.generator.drawing import check_counts, draw_until, in_order, split_sizes
+from moldiff.generator.execution import Execution
 from moldiff.generator.export import to_arrays
 from moldiff.generator.guided import Guidance, Wishes
 from moldiff.generator.ranks import Batches, Ranks
@@ -44,6 +44,7 @@ class Generator(Tasks):
         path: where the weights came from; ``reference.npz`` beside them gives novelty.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+        compile: ``"auto"``, ``"on"`` or ``"off"``, see `moldiff.load`.
     """
 
     def __init__(
@@ -54,16 +55,14 @@ class Generator(Tasks):
         path: Path | None = None,
         device: str = "auto",
         precision: str = "auto",
+        compile: str = "auto",
     ) -> None:
-        if precision not in ("auto", "bf16", "fp32"):
-            raise ValueError(f"precision must be auto, bf16 or fp32, not {precision!r}")
-        self.device = choose_device(device)
-        self.network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
+        self.execution = Execution(network, device=device, precision=precision, compile=compile)
+        self.network, self.device = self.execution.network, self.execution.device
         self.config, self.path = config, path
         self.alphabets = alphabets(config)
         self.sampler = config.sampler
         self.ranks = Ranks()
-        self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
 
     @property
     def name(self) -> str:
@@ -125,6 +124,8 @@ class Generator(Tasks):
         sizes = self._sizes(n, mix(seed, round_), guidance.sizes(n_atoms), guidance.size_weights)
         parts = split_sizes(sizes, batch_size // guidance.particles, seed=mix(seed, round_, 1))
         model = denoiser(self.network, process)
+        work = n * config.steps * guidance.evaluations
+        self.execution.prepare(work, self._example, bar=bar)
 
         def advance(step: Step) -> None:
             if bar is not None:
@@ -132,7 +133,7 @@ class Generator(Tasks):
 
         def draw(place: int, blank: State) -> State:
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, place))
-            with self._autocast():
+            with self._running(work):
                 return guidance.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
 
         yield from self.ranks.share(
@@ -142,8 +143,12 @@ class Generator(Tasks):
             arrived=lambda count: None if bar is None else bar.update(count),
         )
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
+    def _running(self, work: int = 0) -> contextlib.AbstractContextManager[None]:
+        """A context to evaluate the network in, for so many structures times evaluations."""
+        return self.execution.running(work, self._example)
+
+    def _example(self, sizes: list[int]) -> tuple[JointProcess, State]:
+        return JointProcess.for_molecules(self.config.diffusion, self.alphabets), blank_state(torch.tensor(sizes))
 
     def _check(self, n: int, batch_size: int | None) -> int:
         return check_counts(n, batch_size, self.device, noun="structures")
@@ -334,11 +339,3 @@ def blank_state(sizes: Tensor) -> State:
         charges=torch.zeros(b, n, dtype=torch.long),
         bonds=torch.zeros(b, n, n, dtype=torch.long),
     )
-
-
-def multiplies_half(device: torch.device) -> bool:
-    """Whether a device multiplies bfloat16 matrices faster than float32: GPUs, and CPUs with AVX512-BF16 or AMX."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(bool(getattr(torch.cpu, name)()) for name in known if hasattr(torch.cpu, name))

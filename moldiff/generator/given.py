@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class Model(Protocol):
     path: Path | None
     ranks: Ranks
 
-    def _autocast(self) -> AbstractContextManager[Any]: ...
+    def _running(self, work: int = 0) -> AbstractContextManager[None]: ...
 
     def _check(self, n: int, batch_size: int | None) -> int: ...
 
@@ -106,7 +106,7 @@ def walk(
         if rules is not None:
             constrained = Constrained(model, rules(rows), generator=noise, temperature=sampler.temperature)
             guided, callback = constrained, constrained.restore
-        with generator._autocast():
+        with generator._running(len(state) * sampler.steps):
             return sample(
                 guided,
                 process,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,47 @@ class AtomFeatures(nn.Module):
         return result
 
 
+class Pairs(NamedTuple):
+    """What is known of the pairs of a molecule before the first block, (B, N, N) unless said.
+
+    Attributes:
+        squared, scaled, guessed: squared distances of the input, of the input at unit variance, and of the previous
+            guess if there is one.
+        symbols: bonds, hidden ones as the last symbol.
+        guess: (B, N, N, K) logits of the previous guess if there is one.
+        given, known: whether both positions and whether the bond are given.
+    """
+
+    squared: Tensor
+    scaled: Tensor
+    guessed: Tensor | None
+    symbols: Tensor
+    guess: Tensor | None
+    given: Tensor
+    known: Tensor
+
+    @staticmethod
+    def of(
+        state: State,
+        clocks: Clocks,
+        previous: Prediction | None,
+        squared: Tensor,
+        guessed: Tensor | None,
+        preconditioning: Preconditioning,
+    ) -> Pairs:
+        """The pairs of a State; `squared`, `guessed`: squared distances of the input and of the guess."""
+        atoms = clocks.is_given("positions", state)
+        return Pairs(
+            squared=squared,
+            scaled=squared * preconditioning.scale**2,
+            guessed=guessed,
+            symbols=state.field("bonds"),
+            guess=None if previous is None else previous.bonds,
+            given=atoms[:, :, None] & atoms[:, None, :],
+            known=clocks.is_given("bonds", state),
+        )
+
+
 @final
 class PairFeatures(nn.Module):
     """First scalars (B, N, N, P) of pairs.
@@ -65,27 +106,16 @@ class PairFeatures(nn.Module):
         inputs = 4 * config.radial + 2 * self.size + 3
         self.embed = nn.Sequential(linear(inputs, config.pairs), nn.SiLU(), linear(config.pairs, config.pairs))
 
-    def forward(
-        self,
-        state: State,
-        clocks: Clocks,
-        previous: Prediction | None,
-        squared: Tensor,
-        guessed: Tensor | None,
-        preconditioning: Preconditioning,
-    ) -> Tensor:
-        """First scalars of pairs; `squared`, `guessed`: squared distances (B, N, N) of the input and of the guess."""
-        dtype = next(self.parameters()).dtype
-        radial = [self.raw(squared), self.scaled(squared * preconditioning.scale**2)]
-        radial.append(torch.zeros_like(radial[1]) if guessed is None else self.guessed(guessed))
-        atoms = clocks.is_given("positions", state)
-        both = atoms[:, :, None] & atoms[:, None, :]
-        guess = None if previous is None else previous.bonds
+    def forward(self, pairs: Pairs) -> Tensor:
+        """First scalars of pairs."""
+        dtype = self.embed[0].weight.dtype
+        radial = [self.raw(pairs.squared), self.scaled(pairs.scaled)]
+        radial.append(torch.zeros_like(radial[1]) if pairs.guessed is None else self.guessed(pairs.guessed))
         parts = [
             *radial,
-            symbols_and_guess(state.field("bonds"), guess, self.size),
-            both.unsqueeze(-1),
-            clocks.is_given("bonds", state).unsqueeze(-1),
+            symbols_and_guess(pairs.symbols, pairs.guess, self.size),
+            pairs.given.unsqueeze(-1),
+            pairs.known.unsqueeze(-1),
         ]
         result: Tensor = self.embed(torch.cat([part.to(dtype) for part in parts], -1))
         return result

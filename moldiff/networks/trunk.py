@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from moldiff.config import NetworkConfig
 from moldiff.denoiser import Clocks, Condition, CrystalPreconditioning, Preconditioning, Prediction
+from moldiff.networks.compilation import Run, When, choose, compiled, eager
 from moldiff.networks.conditioning import Conditioning
 from moldiff.networks.heads import CrystalHeads, SymbolHeads
 from moldiff.networks.layers import Atoms, Block, Frame, FreeFrame, directions
-from moldiff.networks.pairs import AtomFeatures, PairFeatures
+from moldiff.networks.pairs import AtomFeatures, PairFeatures, Pairs
 from moldiff.networks.periodic import CrystalPairFeatures, PeriodicFrame, shifts
 from moldiff.networks.property import PropertyHead
 from moldiff.state import Alphabet, State, centred
@@ -35,6 +36,9 @@ class Trunk(nn.Module):
         properties: number of properties P that can be conditioned on; 0 for none.
         kind: ``"molecule"`` or ``"crystal"``.
         classes: a property each, how many classes it has; 0 for a number.
+
+    Attributes:
+        compiled: when the blocks and what else looks at pairs run compiled, see `moldiff.networks.compilation`.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self.kind = config, kind
+        self.compiled: When = "never"
         crystal = kind == "crystal"
         fields = ("fractional", "cell", "elements") if crystal else ("positions", "elements", "charges", "bonds")
         self.conditioning = Conditioning(
@@ -79,13 +84,16 @@ class Trunk(nn.Module):
             return self._crystal(state, clocks, condition, previous, crystal)
         return self._molecule(state, clocks, condition, previous, cast(Preconditioning, preconditioning))
 
-    def _walk(self, atoms: Atoms, frame: Frame, noisy: Tensor, embedding: Tensor, counts: Tensor) -> Atoms:
+    def _walk(self, run: Run, atoms: Atoms, frame: Frame, noisy: Tensor, embedding: Tensor, counts: Tensor) -> Atoms:
         """All blocks; `counts` (B, N, N) bool are the pairs that count."""
         weight = counts / counts.sum(-1, keepdim=True).clamp_min(1)
         # an atom without others attends to itself, and not to padding
         bias = torch.where(counts | torch.diag_embed(~counts.any(-1)), 0.0, -1e4)
+        if run is compiled:
+            # views, as linear maps make them, would need a graph of their own
+            atoms = atoms._replace(h=atoms.h.clone(), e=atoms.e.clone())
         for block in self.blocks:
-            atoms = block(atoms, frame, noisy, embedding, weight, bias)
+            atoms = run(block, atoms, frame, noisy, embedding, weight, bias)
         return atoms
 
     def _start(self, h: Tensor, e: Tensor, u: Tensor) -> Atoms:
@@ -114,12 +122,15 @@ class Trunk(nn.Module):
             u = u * (10 / u.norm(dim=-1, keepdim=True).clamp_min(10))
             guessed = directions(guess)[1]
 
+        run = choose(self.compiled, *mask.shape)
         noisy, squared = directions(x)
         embedding = self.conditioning(state, clocks, condition, has_guess=previous is not None)
         h = self.atoms(state, clocks, previous)
-        e = self.pairs(state, clocks, previous, squared, guessed, preconditioning)
-        atoms = self._walk(self._start(h, e, u), FreeFrame(base, out), noisy, embedding, state.pair_mask)
-        elements, charges, bonds = self.heads(atoms.h, atoms.e)
+        pairs = Pairs.of(state, clocks, previous, squared, guessed, preconditioning)
+        # without a guess, once a sample, they would need a graph of their own
+        e = (eager if previous is None else run)(self.pairs, pairs)
+        atoms = self._walk(run, self._start(h, e, u), FreeFrame(base, out), noisy, embedding, state.pair_mask)
+        elements, charges, bonds = run(self.heads, atoms.h, atoms.e)
         return Prediction(
             positions=torch.where(mask.unsqueeze(-1), atoms.u, 0.0),
             elements=elements,
@@ -165,7 +176,8 @@ class Trunk(nn.Module):
         e = self.pairs(state, clocks, previous, cells)
         # an atom sees its own images: the pair i = i counts
         counts = mask[:, :, None] & mask[:, None, :]
-        atoms = self._walk(self._start(h, e, u), frame, noisy, embedding, counts)
+        run = choose(self.compiled, *mask.shape)
+        atoms = self._walk(run, self._start(h, e, u), frame, noisy, embedding, counts)
         elements, invariants = self.heads(atoms.h, mask)
         return Prediction(
             tangent=torch.where(free, atoms.u, 0.0),

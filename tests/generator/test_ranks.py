@@ -34,7 +34,7 @@ import moldiff.generator
 def right(b):
     return torch.arange(b) % 2 == 0
 
-def load(name, device="auto"):
+def load(name, device="auto", compile="auto"):
     network = conftest.Oracle(right)
     return module.Generator(network, conftest.config({{"5": 3, "4": 1}}), precision="fp32", device="cpu")
 

@@ -8,7 +8,7 @@ from moldiff.config import GaussianConfig, NetworkConfig
 from moldiff.denoiser import Clocks, Prediction
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.networks.layers import directions
-from moldiff.networks.pairs import AtomFeatures, PairFeatures, symbols_and_guess
+from moldiff.networks.pairs import AtomFeatures, PairFeatures, Pairs, symbols_and_guess
 from moldiff.state import Alphabet, State
 
 
@@ -31,7 +31,7 @@ def test_pair_features_are_symmetric_and_see_what_is_given(
     def features(clocks: Clocks, previous: Prediction | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         squared = directions(state.field("positions"))[1]
         scales = gaussian.preconditioning(state, clocks)
-        return atoms(state, clocks, previous), pairs(state, clocks, previous, squared, None, scales)
+        return atoms(state, clocks, previous), pairs(Pairs.of(state, clocks, previous, squared, None, scales))
 
     plain = Clocks.shared(state, 0.5)
     h, e = features(plain)

@@ -1,0 +1,115 @@
+"""How a generator runs its network: on which device, in which precision, and compiled where that pays."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+import torch
+
+from moldiff.denoiser import Clocks, Network
+from moldiff.device import choose_device
+from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.networks.compilation import works
+from moldiff.networks.trunk import Trunk
+from moldiff.state import State
+
+#: Structures times evaluations from which ``compile="auto"`` compiles on a CPU: 4,000 molecules at 50 steps. There half
+#: a minute of compiling has paid twice (`benchmarks/compilation.py`).
+PAYS = 200_000
+#: Structures and atoms a structure when compiling: unlike one another and any width, see `works`.
+EXAMPLE = (61, 19)
+
+Example = Callable[[list[int]], tuple[JointProcess, State]]
+"""``example(sizes)``: processes, and structures of these atom counts to try the network on."""
+
+
+@final
+class Execution:
+    """How a generator runs its network.
+
+    Args:
+        network: raw network; only a `Trunk` can be compiled.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
+        compile: ``"on"``, ``"off"``, or ``"auto"`` for large samples on a CPU, see `PAYS`.
+
+    Attributes:
+        device: where the network is.
+        half: whether matrices are multiplied in bf16.
+
+    Raises:
+        ValueError: for an unknown device, precision or choice of compilation.
+    """
+
+    def __init__(
+        self, network: Network, *, device: str = "auto", precision: str = "auto", compile: str = "auto"
+    ) -> None:
+        for name, value, known in (
+            ("precision", precision, ("auto", "bf16", "fp32")),
+            ("compile", compile, ("auto", "on", "off")),
+        ):
+            if value not in known:
+                raise ValueError(f"{name} must be {known[0]}, {known[1]} or {known[2]}, not {value!r}")
+        self.device = choose_device(device)
+        self.network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
+        self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
+        self.compile = compile
+        self._works: bool | None = None
+
+    def pays(self, work: int) -> bool:
+        """Whether to compile for so many structures times evaluations."""
+        if self.compile == "off" or not isinstance(self.network, Trunk) or self._works is False:
+            return False
+        return self.compile == "on" or (self.device.type == "cpu" and work >= PAYS)
+
+    def prepare(self, work: int, example: Example, *, bar: Any = None) -> bool:
+        """Compile if that pays and was not done yet; whether the network then runs compiled.
+
+        Args:
+            work: structures times evaluations.
+            example: what to try the network on.
+            bar: progress bar that says what is waited for.
+        """
+        if not self.pays(work):
+            return False
+        if self._works is None:
+            if bar is not None:
+                bar.set_description("compiling")
+            with self._computing("sampling"):
+                self._works = works(lambda: self._evaluate(*example([EXAMPLE[1]] * EXAMPLE[0])))
+            if bar is not None:
+                bar.set_description()
+        return self._works
+
+    def running(self, work: int, example: Example) -> contextlib.AbstractContextManager[None]:
+        """A context in which the network is evaluated; arguments as for `prepare`."""
+        return self._computing("sampling" if self.prepare(work, example) else "never")
+
+    @contextlib.contextmanager
+    def _computing(self, compiled: Any) -> Iterator[None]:
+        half = torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
+        if isinstance(self.network, Trunk):
+            self.network.compiled = compiled
+        try:
+            with half:
+                yield
+        finally:
+            if isinstance(self.network, Trunk):
+                self.network.compiled = "never"
+
+    @torch.no_grad()
+    def _evaluate(self, process: JointProcess, state: State) -> None:
+        state = state.to(self.device)
+        model, clocks = denoiser(self.network, process), Clocks.shared(state, 0.5)
+        noisy = process.prior(state, clocks, generator=torch.Generator(self.device).manual_seed(0))
+        model(noisy, clocks, None, model(noisy, clocks, None, None))
+
+
+def multiplies_half(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 matrices faster than float32: GPUs, and CPUs with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, name)()) for name in known if hasattr(torch.cpu, name))
