@@ -239,8 +239,8 @@ class TrainConfig:
         aromatic: bond symbols with an aromatic one, else kekulised.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         precision: ``"bf16"`` (autocast) or ``"fp32"``.
-        compile: whether to compile the blocks of the network: ``"on"``, ``"off"``, or ``"auto"`` to do so on a GPU
-            only, where it was measured to pay.
+        compile: whether to compile the network: ``"on"``, ``"off"``, or ``"auto"`` to do so on a GPU, and on a CPU in
+            runs of at least 30 minutes or 3,000 steps.
         save_seconds: time between checkpoints. `save_steps`: instead, steps between them.
         check_every: share of the run between two checks by sampling; 0 for none.
         check_samples: molecules a check.

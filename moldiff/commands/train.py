@@ -52,7 +52,8 @@ class Train:
         kekulised: bond symbols without an aromatic one.
         precision: bf16 (default) or fp32.
         device: auto (a GPU if there is one), cpu or cuda.
-        compile: auto (on a GPU, the default), on or off.
+        compile: torch.compile the network: on, off, or auto (the default): on a GPU, and on a CPU in runs of at least
+            30 minutes or 3,000 steps.
         save_seconds: time between two checkpoints, 120 by default.
         check_every: share of the run between two checks by sampling, 0.1 by default, 0 for none.
         quiet: no progress bar, and no line at the end.

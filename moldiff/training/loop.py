@@ -28,11 +28,11 @@ from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
 from moldiff.diffusion.tasks import draw_clocks, draw_crystal_clocks
 from moldiff.networks.conditioning import drop_properties
-from moldiff.networks.layers import Block
 from moldiff.networks.weights import alphabets, build, save
 from moldiff.state import centred
 from moldiff.training import checkpoint
 from moldiff.training.check import check, check_crystals
+from moldiff.training.compilation import compile_network
 from moldiff.training.distributed import Ranks
 from moldiff.training.ema import Average
 from moldiff.training.log import forget_after
@@ -128,10 +128,6 @@ class Trainer:
         self.archive = with_columns(archive, [p.name for p in model.properties])
         self.hydrogen = self.alphabets["elements"].symbols.index("H") if "H" in model.alphabets["elements"] else None
         self._load(self.batch)
-        if config.compile == "on" or (config.compile == "auto" and self.device.type == "cuda"):
-            allow_recompilation(2 * len(self.batches.groups) + 8)
-            for block in self.network.blocks:
-                cast(Block, block).compile(dynamic=False)
 
     def _load(self, batch: int) -> None:
         self.batch = batch
@@ -220,6 +216,15 @@ class Trainer:
         size = self.batches.size(self.step - 1)
         return {"loss": total.detach(), **logged, "gradient": norm, "rate": rate, "atoms": size}
 
+    def compile(self) -> None:
+        """Let the network be compiled where that pays, see `moldiff.training.compilation`; `fit` does it first."""
+
+        def step() -> None:
+            self.process.total(self.losses(self.step)[0]).backward()
+            self.optimiser.zero_grad()
+
+        compile_network(self.network, self.config, self.device, sizes=len(self.batches.groups), step=step)
+
     def fit(self, *, progress: bool = True) -> Path:
         """Train to the end of the plan. Returns the path of the averaged weights.
 
@@ -228,6 +233,7 @@ class Trainer:
         self.ranks.start(self.device)
         first = self.ranks.rank == 0
         start = time.monotonic() - self.seconds
+        self.compile()
         saved = time.monotonic()
         times: list[float] = []
         checks: list[float] = []
@@ -343,6 +349,7 @@ class Trainer:
         """
         self.average.swap(self.network)
         self.network.eval()
+        compiled, self.network.compiled = self.network.compiled, "never"  # for another batch size, once in a while
         try:
             generator = torch.Generator(self.device).manual_seed(mix(self.config.seed, 3, self.step))
             process = self.make_process(self.model.diffusion, self.alphabets, sampler=self.model.sampler)
@@ -357,6 +364,7 @@ class Trainer:
                 share = {"stable": stable, "connected": connected, "both": stable & connected}
             return {name: round(float(value.float().mean()), 4) for name, value in share.items()} | {"of": len(state)}
         finally:
+            self.network.compiled = compiled
             self.average.swap(self.network)
             self.network.train()
 
@@ -378,14 +386,6 @@ def with_columns(archive: Archive | CrystalArchive, names: Sequence[str]) -> Arc
         property_names=np.array(list(names), dtype=np.str_),
         property_units=np.array(units, dtype=np.str_),
     )
-
-
-def allow_recompilation(count: int) -> None:
-    """Let torch.compile keep a graph for each atom count, with and without gradients; its default gives up after 8."""
-    import torch._dynamo
-
-    name = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
-    setattr(torch._dynamo.config, name, max(count, getattr(torch._dynamo.config, name)))
 
 
 def out_of_memory(error: BaseException) -> bool:

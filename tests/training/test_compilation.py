@@ -1,0 +1,64 @@
+"""Compiled training: chosen by the length of a run, the same numbers, and uncompiled where there is no compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from moldiff.config import TrainConfig
+from moldiff.networks import compilation
+from moldiff.training.compilation import is_long
+from moldiff.training.loop import Trainer
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the parts that are compiled, which then run as they are."""
+    names: list[str] = []
+
+    def record(function: Any) -> Any:
+        names.append(function.__qualname__)
+        return function
+
+    monkeypatch.setattr(compilation, "_compiled", record)
+    return names
+
+
+def test_long_runs_are_compiled_on_a_cpu() -> None:
+    assert is_long(TrainConfig(minutes=30)) and is_long(TrainConfig(steps=3000))
+    assert not is_long(TrainConfig(minutes=29)) and not is_long(TrainConfig(steps=2999))
+
+
+def test_every_step_runs_compiled_and_learns_the_same(
+    trainer: Callable[..., Trainer], called: list[str], tmp_path: Path
+) -> None:
+    plain = trainer(compile="off")
+    plain.fit(progress=False)
+    assert not called
+    run = trainer(tmp_path / "compiled", compile="on", check_every=0.5, check_samples=4)
+    run.fit(progress=False)
+    assert {"Block.forward", "PairFeatures.forward", "SymbolHeads.forward"} >= set(called) > {"SymbolHeads.forward"}
+    assert run.network.compiled == "always"
+    for (name, one), other in zip(plain.network.named_parameters(), run.network.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_a_short_run_is_left_alone_by_default(trainer: Callable[..., Trainer], called: list[str]) -> None:
+    run = trainer(compile="auto")
+    run.compile()
+    assert run.network.compiled == "never" and not called
+
+
+def test_without_a_compiler_a_run_goes_on(trainer: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: Any) -> Any:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(compilation, "_compiled", broken)
+    run = trainer(compile="on")
+    with pytest.warns(UserWarning, match="no C\\+\\+ compiler"):
+        run.fit(progress=False)
+    assert run.step == 4 and run.network.compiled == "never"
