@@ -1,7 +1,7 @@
 """Side by side: what an evaluation and a sampling of 100 molecules cost the networks of EDM, SemlaFlow and this model.
 
     python benchmarks/cost.py qm9                            # eager, the precision that suits the machine
-    python benchmarks/cost.py qm9 --device cuda --compile
+    python benchmarks/cost.py qm9 --compile                  # all of them through torch.compile
 
 The references run twice, as their papers write them and with the first layers of their pair networks rearranged (the
 same function in fewer operations, see reference_egnn.py). All in one process and in turns: the same molecules (sizes of
@@ -9,13 +9,12 @@ the training set) in the same padded batches, the same precision, allocator, thr
 references have random weights, which cost the same as trained ones. Their full sampling is evaluations x the median
 evaluation; a short real loop of theirs is timed beside it to show that a step costs what its evaluation does. This
 model's samplings are real ones: noise, symbols and all, without the chemistry after it. Writes
-benchmarks/results/cost.json.
+benchmarks/results/cost.json, or cost-compiled.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -32,14 +31,15 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.denoiser import Clocks
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.generator import Generator
+from moldiff.generator.drawing import near_sizes
 from moldiff.generator.generator import blank_state
 
 Evaluation = Callable[[], Any]
 
 
 def batches(sizes: Tensor, most: int, device: torch.device) -> list[Tensor]:
-    """Masks (B, N) of the sizes, sorted and split as the Generator does."""
-    parts = sizes.sort().values.split(most)
+    """Masks (B, N) of the sizes, in the batches that the Generator makes of them."""
+    parts = [sizes[rows] for rows in near_sizes(sizes, most)]
     return [(torch.arange(int(part.max()))[None] < part[:, None]).to(device) for part in parts]
 
 
@@ -101,36 +101,33 @@ def measure(
         sizes: (M,) atom counts. batch: molecules a batch.
         steps: of this model's real samplings.
         loop: steps of the references' short real loops.
-        compiled: compile every block of all three for each shape.
+        compiled: run the blocks of all through torch.compile, one graph for all shapes.
     """
     device = generator.device
     masks = batches(sizes, batch, device)
     networks: dict[str, Any] = {name: network.to(device).eval() for name, network in references.items()}
     networks["moldiff"] = generator.network
+    generator.execution.compile = "on" if compiled else "off"
     if compiled:
-        limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
-        setattr(torch._dynamo.config, limit, 64)
-        for network in networks.values():
+        for network in references.values():
             for block in network.blocks:
-                block.compile(dynamic=False)
+                block.compile(dynamic=True)
+    work = len(sizes)
 
-    def half() -> contextlib.AbstractContextManager[Any]:
-        return torch.autocast(device.type, torch.bfloat16) if generator.execution.half else contextlib.nullcontext()
-
-    with half():
+    with generator._running(work):
         evaluations: dict[str, list[Evaluation]] = {"moldiff": [our_evaluation(generator, mask) for mask in masks]}
         for name, network in references.items():
             prepare: Any = egnn_evaluation if isinstance(network, reference_egnn.Egnn) else semla_evaluation
             evaluations[name] = [prepare(network, mask) for mask in masks]
 
     def evaluate(name: str) -> None:
-        with half():
+        with generator._running(work):
             for one in evaluations[name]:
                 one()
 
     def short(name: str) -> None:
         module: Any = reference_egnn if isinstance(networks[name], reference_egnn.Egnn) else reference_semla
-        with half():
+        with generator._running(work):
             for mask in masks:
                 module.sample(networks[name], mask, steps=loop)
 
@@ -142,8 +139,8 @@ def measure(
     works: dict[str, Callable[[], Any]] = {name: lambda name=name: evaluate(name) for name in networks}
     works |= {f"{name} loop": lambda name=name: short(name) for name in references}
     works |= {f"moldiff {count}": lambda count=count: ours(count) for count in steps}
-    for name in networks:  # warm, compiled where asked
-        works[name]()
+    for one in works.values():  # warm, compiled where asked
+        one()
     times: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
@@ -189,7 +186,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["auto", "bf16", "fp32"], default="auto")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--name", default="cost", help="of the result")
+    parser.add_argument("--name", help="of the result; cost or cost-compiled by default")
     args = parser.parse_args()
     allocator = keep_large_blocks()
     torch.manual_seed(0)
@@ -228,7 +225,7 @@ def main() -> None:
     for name, ratios in found["ratios"].items():
         one = found["networks"][name]
         print(f"{name}: {one['evaluation']:.3f} s an evaluation, {one['sampling']:.1f} s a sampling", ratios)
-    print(write_json(args.name, content))
+    print(write_json(args.name or ("cost-compiled" if args.compile else "cost"), content))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class CoordinateNorm(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """Normalised coordinates; zero where there is no atom."""
+        x = wide(x)
         atoms = mask[..., None, None].to(x.dtype)
         count = atoms.sum(1, keepdim=True)
         x = (x - (x * atoms).sum(1, keepdim=True) / count) * atoms
