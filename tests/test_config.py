@@ -121,6 +121,7 @@ def test_bad_settings_are_refused_with_the_remedy() -> None:
     for changes, message in (
         ({"steps": 0}, "steps must be at least 1, not 0: 50 is the default"),
         ({"temperature": 0.0}, r"temperature must be above 0, not 0\.0"),
+        ({"temperature_hidden": -1.0}, r"temperature_hidden must be above 0, not -1\.0"),
         ({"churn": -0.1}, "must not be negative"),
         ({"remask": -1.0}, "must not be negative"),
         ({"confidence": -1.0}, "must not be negative"),

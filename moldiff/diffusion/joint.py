@@ -54,6 +54,7 @@ class JointProcess:
                 config=getattr(config, name),
                 remask=sampler.remask,
                 temperature=sampler.temperature,
+                temperature_hidden=sampler.temperature_hidden,
                 confidence=sampler.confidence,
             )
             for name in SYMBOL_FIELDS
@@ -72,6 +73,7 @@ class JointProcess:
             config=config.elements,
             remask=sampler.remask,
             temperature=sampler.temperature,
+            temperature_hidden=sampler.temperature_hidden,
             confidence=sampler.confidence,
         )
         torus = TorusProcess(anneal=sampler.anneal, anneal_given=sampler.anneal_given)
@@ -110,6 +112,11 @@ class JointProcess:
             for name, process in self.processes.items()
         }
         return state.replace(**stepped)
+
+    def tempered(self, name: str, logits: Tensor, state: State, clocks: Clocks) -> Tensor:
+        """Logits of a field's symbols divided by the temperature of its process at the clocks; others as they are."""
+        process = self.processes.get(name)
+        return process.tempered(logits, clocks.time(name, state)) if isinstance(process, CategoricalProcess) else logits
 
     def extrapolate(
         self,

@@ -166,7 +166,8 @@ def test_drawing_has_the_right_frequencies_and_never_a_forbidden_symbol(field: s
     for order in itertools.permutations(range(3)):
         for temperature in (1.0, 0.5):
             process = CategoricalProcess(field, ABC, temperature=temperature)
-            drawn = process.draw(logits[list(order)].expand(shape), generator=generator)
+            tempered = process.tempered(logits[list(order)].expand(shape), torch.full(shape[:1], 0.4))
+            drawn = process.draw(tempered, generator=generator)
             if field == "bonds":
                 assert torch.equal(drawn, drawn.transpose(1, 2))
                 drawn = drawn[:, *torch.triu_indices(160, 160, 1)]
@@ -174,6 +175,19 @@ def test_drawing_has_the_right_frequencies_and_never_a_forbidden_symbol(field: s
             expected = (logits[list(order)] / temperature).softmax(0)
             assert share[order.index(2)] == 0
             assert torch.allclose(share, expected, atol=0.006)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_the_temperature_falls_with_the_share_hidden(field: str) -> None:
+    config = CategoricalConfig(0.2, 0.6)
+    process = CategoricalProcess(field, ABC, config=config, temperature=0.5, temperature_hidden=1.0)
+    logits = torch.randn((4, 3, 3, 3) if field == "bonds" else (4, 3, 3))
+    found = process.tempered(logits, torch.tensor([1.0, 0.6, 0.4, 0.1]))
+    assert torch.allclose(found[:2], logits[:2])
+    assert torch.allclose(found[2], logits[2] / 0.75, rtol=1e-5)
+    assert torch.allclose(found[3], logits[3] * 2)
+    steady = CategoricalProcess(field, ABC, config=config, temperature=0.5)
+    assert torch.allclose(steady.tempered(logits, torch.tensor([1.0, 0.6, 0.4, 0.1])), logits * 2)
 
 
 @forall(
