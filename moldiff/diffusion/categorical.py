@@ -10,6 +10,7 @@ known (Chang et al. 2022, MaskGIT). This is exact no longer: it sharpens the dis
 
 from __future__ import annotations
 
+import copy
 from typing import final
 
 import torch
@@ -64,6 +65,12 @@ class CategoricalProcess:
         self.temperature = temperature
         self.temperature_hidden = temperature if temperature_hidden is None else temperature_hidden
         self.confidence = confidence
+
+    def cool(self) -> CategoricalProcess:
+        """The same process with its lowest temperature throughout."""
+        cooled = copy.copy(self)
+        cooled.temperature_hidden = self.temperature
+        return cooled
 
     def share(self, t: Tensor) -> Tensor:
         """Probability m (B,) that a symbol is hidden at clocks (B,)."""

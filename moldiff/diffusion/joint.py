@@ -79,6 +79,12 @@ class JointProcess:
         torus = TorusProcess(anneal=sampler.anneal, anneal_given=sampler.anneal_given)
         return JointProcess([torus, LatticeProcess(config.lattice), elements], weights=config.weights)
 
+    def cool(self) -> JointProcess:
+        """The same processes with the lowest temperature of symbols throughout."""
+        every = self.processes.values()
+        cooled = [process.cool() if isinstance(process, CategoricalProcess) else process for process in every]
+        return JointProcess(cooled, weights=self.weights)
+
     def prior(self, state: State, clocks: Clocks, *, generator: torch.Generator) -> State:
         """Every field at clock 1; given entries keep their values."""
         drawn = {name: process.prior(state, clocks, generator=generator) for name, process in self.processes.items()}

@@ -285,3 +285,10 @@ def test_bad_settings_are_refused(clean: Callable[..., State]) -> None:
     for prediction in (Prediction(), Prediction(elements=torch.zeros(1, 3, 4))):
         with pytest.raises(ValueError, match="needs 3 logits of elements"):
             process.loss(prediction, state, state, Clocks.shared(state, 0.5))
+
+
+def test_a_cooled_process_keeps_its_lowest_temperature_and_leaves_the_other_alone() -> None:
+    process = CategoricalProcess("elements", ABC, temperature=0.5, temperature_hidden=1.0)
+    logits, hidden = torch.randn(2, 3, 3), torch.ones(2)
+    assert torch.allclose(process.cool().tempered(logits, hidden), logits * 2)
+    assert torch.allclose(process.tempered(logits, hidden), logits)
