@@ -11,7 +11,6 @@ benchmarks/results/lengths-<model>.json.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import math
 from itertools import pairwise
@@ -72,8 +71,7 @@ class Study:
 
     def guess(self, state: State, clocks: Clocks, previous: Any) -> Any:
         """The clean structure as the generator would see it."""
-        half = torch.autocast("cpu", torch.bfloat16) if self.generator.execution.half else contextlib.nullcontext()
-        with torch.no_grad(), half:
+        with torch.no_grad(), self.generator._running():
             return self.model(state, clocks, None, previous)
 
     def errors(self, positions: Tensor, rows: Tensor | None = None) -> dict[str, dict[str, float]]:

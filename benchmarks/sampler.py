@@ -24,8 +24,10 @@ from moldiff.molecules.summary import rate, summary
 from moldiff.molecules.validity import Verdict
 
 OLD = {"density": 2.0, "last": 0.0, "temperature": 1.0, "redraw": 0, "closed_shell": False}
+STEADY = "churn and temperature of 50 steps"
 SETTINGS: dict[str, dict[str, Any]] = {
     "as shipped": {},
+    STEADY: {},
     "first order, churn 0.4": {**OLD, "order": 1, "churn": 0.4},
     "first order": {**OLD, "order": 1, "churn": 0.0},
     "second order": {**OLD, "order": 2, "churn": 0.0},
@@ -78,7 +80,8 @@ def main() -> None:
     shipped = generator.sampler
     results: list[dict[str, Any]] = []
     for name, steps in itertools.product(args.settings, args.steps):
-        generator.sampler = dataclasses.replace(shipped, **SETTINGS[name], steps=steps)
+        changed = dataclasses.replace(shipped, **SETTINGS[name])
+        generator.sampler = dataclasses.replace(changed, steps=steps) if name == STEADY else changed.in_steps(steps)
         start = time.perf_counter()
         verdicts = [item.verdict for item in generator.stream(args.n, seed=args.seed)]
         result = {"setting": name, "steps": steps, "sampler": dataclasses.asdict(generator.sampler), **judged(verdicts)}

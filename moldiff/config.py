@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -118,6 +118,10 @@ class DiffusionConfig:
         )
 
 
+#: Power of the share of steps by which `SamplerConfig.in_steps` cools symbols.
+COOLING = 0.4
+
+
 @dataclass(frozen=True)
 class SamplerConfig:
     """How to walk from noise to data.
@@ -178,6 +182,22 @@ class SamplerConfig:
                 raise ValueError(f"{name} must not be negative, not {getattr(self, name)}")
         if self.anneal < 0 or self.anneal_given < 0:
             raise ValueError(f"anneal and anneal_given must not be negative, not {self.anneal} and {self.anneal_given}")
+
+    def in_steps(self, steps: int) -> SamplerConfig:
+        """These settings for another number of steps; with fewer than they were made for, each is larger.
+
+        A larger step takes less churn, and symbols that are drawn together contradict each other less often when they
+        are colder. Measured on QM9 (`benchmarks/sampler.py`, the curve); less diverse, the fewer the steps.
+        """
+        share = min(1.0, steps / self.steps)
+        hidden = self.temperature_hidden
+        return replace(
+            self,
+            steps=steps,
+            churn=self.churn * share,
+            temperature=self.temperature * share**COOLING,
+            temperature_hidden=None if hidden is None else hidden * share**COOLING,
+        )
 
 
 @dataclass(frozen=True)

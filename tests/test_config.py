@@ -146,3 +146,13 @@ def test_bad_settings_are_refused_with_the_remedy() -> None:
 def test_configurations_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         SamplerConfig().steps = 3  # type: ignore[misc]
+
+
+def test_fewer_steps_are_colder_and_churn_less() -> None:
+    config = SamplerConfig(steps=50, churn=0.4, temperature=0.65, temperature_hidden=0.9, remask=25.0)
+    assert config.in_steps(50) == config
+    assert config.in_steps(100) == dataclasses.replace(config, steps=100)
+    fewer = config.in_steps(20)
+    assert fewer.steps == 20 and fewer.churn == pytest.approx(0.16) and fewer.remask == 25.0
+    assert fewer.temperature == pytest.approx(0.65 * 0.4**0.4)
+    assert fewer.temperature_hidden == pytest.approx(0.9 * 0.4**0.4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -119,7 +118,7 @@ class Generator(Tasks):
         A batch depends on n, batch_size and the seed alone.
         """
         keep_large_blocks()
-        config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
+        config = self.sampler.in_steps(steps) if steps is not None else self.sampler
         process = JointProcess.for_molecules(self.config.diffusion, self.alphabets, sampler=config)
         sizes = self._sizes(n, mix(seed, round_), guidance.sizes(n_atoms), guidance.size_weights)
         parts = split_sizes(sizes, batch_size // guidance.particles, seed=mix(seed, round_, 1))

@@ -123,7 +123,7 @@ def walk(
 
 def settings(generator: Model, steps: int | None, **changes: float | None) -> SamplerConfig:
     """The generator's sampler settings with some exchanged."""
-    config = generator.sampler if steps is None else dataclasses.replace(generator.sampler, steps=steps)
+    config = generator.sampler if steps is None else generator.sampler.in_steps(steps)
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]  # the callers name float fields
 
 

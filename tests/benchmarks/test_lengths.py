@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +35,7 @@ def study(tmp_path: Path) -> lengths.Study:
         alphabets=molecule_alphabets(archive),
         sampler=SamplerConfig(),
         network=None,
-        half=False,
+        _running=contextlib.nullcontext,
     )
     return lengths.Study(generator, archive, count=5, size=9)
 
