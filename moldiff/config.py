@@ -137,9 +137,6 @@ class SamplerConfig:
             `churn_to` (units of s_data).
         remask: rate eta at which shown symbols are hidden again per unit of the clock.
         temperature: divides the logits of symbols before they are drawn.
-        temperature_hidden: the same while all symbols of a field are hidden; it falls to `temperature` as the share
-            hidden does, so that what is drawn first, the composition above all, is not sharpened; None is
-            `temperature` throughout.
         confidence: weight of a draw's log-probability in the order in which hidden symbols are shown, beside unit
             Gumbel noise; 0 is random order.
         redraw: steps kept for the end, at most a fifth, in which charges and bonds are drawn anew on the finished
@@ -159,7 +156,6 @@ class SamplerConfig:
     churn_to: float = 3.0
     remask: float = 25.0
     temperature: float = 1.0
-    temperature_hidden: float | None = None
     confidence: float = 0.0
     redraw: int = 0
     closed_shell: bool = False
@@ -169,10 +165,8 @@ class SamplerConfig:
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, not {self.steps}: 50 is the default, 30 fast, 100 best")
-        for name in ("temperature", "temperature_hidden"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{name} must be above 0, not {value}: 1 draws as predicted")
+        if self.temperature <= 0:
+            raise ValueError(f"temperature must be above 0, not {self.temperature}: 1 draws as predicted")
         if not 0 <= self.last < 1:
             raise ValueError(f"last must be in [0, 1), not {self.last}: 0 walks the whole clock")
         if self.order not in (1, 2):
@@ -190,13 +184,11 @@ class SamplerConfig:
         are colder. Measured on QM9 (`benchmarks/sampler.py`, the curve); less diverse, the fewer the steps.
         """
         share = min(1.0, steps / self.steps)
-        hidden = self.temperature_hidden
         return replace(
             self,
             steps=steps,
             churn=self.churn * share,
             temperature=self.temperature * share**COOLING,
-            temperature_hidden=None if hidden is None else hidden * share**COOLING,
         )
 
 

@@ -121,7 +121,6 @@ def test_bad_settings_are_refused_with_the_remedy() -> None:
     for changes, message in (
         ({"steps": 0}, "steps must be at least 1, not 0: 50 is the default"),
         ({"temperature": 0.0}, r"temperature must be above 0, not 0\.0"),
-        ({"temperature_hidden": -1.0}, r"temperature_hidden must be above 0, not -1\.0"),
         ({"churn": -0.1}, "must not be negative"),
         ({"remask": -1.0}, "must not be negative"),
         ({"confidence": -1.0}, "must not be negative"),
@@ -149,10 +148,9 @@ def test_configurations_are_frozen() -> None:
 
 
 def test_fewer_steps_are_colder_and_churn_less() -> None:
-    config = SamplerConfig(steps=50, churn=0.4, temperature=0.65, temperature_hidden=0.9, remask=25.0)
+    config = SamplerConfig(steps=50, churn=0.4, temperature=0.65, remask=25.0)
     assert config.in_steps(50) == config
     assert config.in_steps(100) == dataclasses.replace(config, steps=100)
     fewer = config.in_steps(20)
     assert fewer.steps == 20 and fewer.churn == pytest.approx(0.16) and fewer.remask == 25.0
     assert fewer.temperature == pytest.approx(0.65 * 0.4**0.4)
-    assert fewer.temperature_hidden == pytest.approx(0.9 * 0.4**0.4)

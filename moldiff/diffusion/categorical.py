@@ -10,7 +10,6 @@ known (Chang et al. 2022, MaskGIT). This is exact no longer: it sharpens the dis
 
 from __future__ import annotations
 
-import copy
 from typing import final
 
 import torch
@@ -34,8 +33,6 @@ class CategoricalProcess:
         config: when symbols are hidden.
         remask: rate eta at which shown symbols are hidden again per unit of the clock while stepping.
         temperature: divides the logits before symbols are drawn.
-        temperature_hidden: the same while all symbols are hidden, from where it falls with the share hidden; None is
-            `temperature` throughout.
         confidence: weight of the draws' log-probabilities in the order in which they are shown; 0 is random order.
 
     Raises:
@@ -50,7 +47,6 @@ class CategoricalProcess:
         config: CategoricalConfig | None = None,
         remask: float = 0.0,
         temperature: float = 1.0,
-        temperature_hidden: float | None = None,
         confidence: float = 0.0,
     ) -> None:
         config = config or CategoricalConfig()
@@ -63,14 +59,7 @@ class CategoricalProcess:
         self.config = config
         self.remask = remask
         self.temperature = temperature
-        self.temperature_hidden = temperature if temperature_hidden is None else temperature_hidden
         self.confidence = confidence
-
-    def cool(self) -> CategoricalProcess:
-        """The same process with its lowest temperature throughout."""
-        cooled = copy.copy(self)
-        cooled.temperature_hidden = self.temperature
-        return cooled
 
     def share(self, t: Tensor) -> Tensor:
         """Probability m (B,) that a symbol is hidden at clocks (B,)."""
@@ -126,17 +115,12 @@ class CategoricalProcess:
         entropy = functional.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none")
         return mean_where(entropy.view_as(target), hidden)
 
-    def tempered(self, logits: Tensor, t: Tensor) -> Tensor:
-        """Logits (B, ..., K) divided by the temperature at clocks (B,)."""
-        heat = self.temperature + (self.temperature_hidden - self.temperature) * self.share(t)
-        return logits.float() / self._per_entry(heat).unsqueeze(-1)
-
     def draw(self, logits: Tensor, *, generator: torch.Generator) -> Tensor:
         """Symbols from logits (..., K) by inverse transform; symmetric for bonds.
 
         A symbol whose logit is -inf is never drawn.
         """
-        cumulative = logits.float().softmax(-1).cumsum(-1)
+        cumulative = (logits.float() / self.temperature).softmax(-1).cumsum(-1)
         # u < total keeps a rounding of the last sum below 1 from choosing a forbidden last symbol.
         u = self._uniform(logits[..., 0], generator) * cumulative[..., -1]
         u = torch.minimum(u, cumulative[..., -1] * (1 - 1e-6))
@@ -167,7 +151,7 @@ class CategoricalProcess:
         hidden = symbols == self.alphabet.hidden
         u = self._uniform(symbols, generator)
         logits = self.logits(prediction)
-        drawn = self.draw(self.tempered(logits, t_from), generator=generator)
+        drawn = self.draw(logits, generator=generator)
         if self.confidence > 0:
             shown = self._surest(logits, drawn, hidden & free, show, generator=generator)
         else:

@@ -54,7 +54,6 @@ class JointProcess:
                 config=getattr(config, name),
                 remask=sampler.remask,
                 temperature=sampler.temperature,
-                temperature_hidden=sampler.temperature_hidden,
                 confidence=sampler.confidence,
             )
             for name in SYMBOL_FIELDS
@@ -73,17 +72,10 @@ class JointProcess:
             config=config.elements,
             remask=sampler.remask,
             temperature=sampler.temperature,
-            temperature_hidden=sampler.temperature_hidden,
             confidence=sampler.confidence,
         )
         torus = TorusProcess(anneal=sampler.anneal, anneal_given=sampler.anneal_given)
         return JointProcess([torus, LatticeProcess(config.lattice), elements], weights=config.weights)
-
-    def cool(self) -> JointProcess:
-        """The same processes with the lowest temperature of symbols throughout."""
-        every = self.processes.values()
-        cooled = [process.cool() if isinstance(process, CategoricalProcess) else process for process in every]
-        return JointProcess(cooled, weights=self.weights)
 
     def prior(self, state: State, clocks: Clocks, *, generator: torch.Generator) -> State:
         """Every field at clock 1; given entries keep their values."""
@@ -118,11 +110,6 @@ class JointProcess:
             for name, process in self.processes.items()
         }
         return state.replace(**stepped)
-
-    def tempered(self, name: str, logits: Tensor, state: State, clocks: Clocks) -> Tensor:
-        """Logits of a field's symbols divided by the temperature of its process at the clocks; others as they are."""
-        process = self.processes.get(name)
-        return process.tempered(logits, clocks.time(name, state)) if isinstance(process, CategoricalProcess) else logits
 
     def extrapolate(
         self,

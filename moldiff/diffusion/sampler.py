@@ -89,9 +89,7 @@ def sample(
                 times[name] = torch.where(whole[name], 0.0, time) if name in whole else time
         return Clocks(times, {**given, **{name: state.entries(name) for name in SETTLED}})
 
-    def walk(
-        current: State, path: Sequence[Clocks], config: SamplerConfig, process: JointProcess = process, first: int = 0
-    ) -> State:
+    def walk(current: State, path: Sequence[Clocks], config: SamplerConfig, first: int = 0) -> State:
         previous: Prediction | None = None
         before: Clocks | None = None
         current, clocks = process.prior(current, path[0], generator=generator), path[0]
@@ -113,9 +111,7 @@ def sample(
     done = walk(state, [clocks_at(t) for t in grid], config)
     if redraws:
         path = [settled_at(number / redraws) for number in range(redraws + 1)]
-        # a finished geometry decides: nothing is left to be warm for
-        cold = replace(config, order=1, churn=0.0)
-        done = walk(done, path, cold, process.cool(), first=config.steps - redraws)
+        done = walk(done, path, replace(config, order=1, churn=0.0), first=config.steps - redraws)
     return done
 
 

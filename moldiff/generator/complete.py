@@ -97,7 +97,6 @@ def stream(
         generator,
         steps,
         temperature=min(own.temperature, TEMPERATURE),
-        temperature_hidden=None,
         remask=max(own.remask, REMASK),
     )
     return finish(generator, chosen, new, choices, seed=seed, sampler=sampler, batch_size=size)

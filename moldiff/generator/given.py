@@ -104,7 +104,7 @@ def walk(
         guided: Denoiser = model
         callback: Callback | None = None
         if rules is not None:
-            constrained = Constrained(model, rules(rows), generator=noise, process=process)
+            constrained = Constrained(model, rules(rows), generator=noise, temperature=sampler.temperature)
             guided, callback = constrained, constrained.restore
         with generator._running(len(state) * sampler.steps):
             return sample(
@@ -121,7 +121,7 @@ def walk(
         yield rows, done.to("cpu")
 
 
-def settings(generator: Model, steps: int | None, **changes: float | None) -> SamplerConfig:
+def settings(generator: Model, steps: int | None, **changes: float) -> SamplerConfig:
     """The generator's sampler settings with some exchanged."""
     config = generator.sampler if steps is None else generator.sampler.in_steps(steps)
     return dataclasses.replace(config, **changes)  # type: ignore[arg-type]  # the callers name float fields

@@ -160,7 +160,7 @@ class Goal:
         steering: Steering | None = None
         callbacks: list[Callback] = []
         if constraints:
-            constrained = Constrained(denoiser, constraints, generator=generator, process=process)
+            constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
             denoiser = constrained
             callbacks.append(constrained.restore)
         if self.steered:

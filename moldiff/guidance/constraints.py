@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from moldiff.denoiser import Clocks, Condition, Denoiser, Prediction
-from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.process import uniform
 from moldiff.diffusion.sampler import Step
 from moldiff.state import State
@@ -217,7 +216,7 @@ class Constrained:
         denoiser: to be constrained; wrap it in all other guidance first.
         constraints: what must hold.
         generator: random numbers of the joint draws.
-        process: its temperatures divide the logits of coupled fields, as they do those of the others; none by default.
+        temperature: divides the logits of coupled fields, as `SamplerConfig.temperature` does those of the others.
     """
 
     def __init__(
@@ -226,10 +225,10 @@ class Constrained:
         constraints: Constraints,
         *,
         generator: torch.Generator,
-        process: JointProcess | None = None,
+        temperature: float = 1.0,
     ) -> None:
         self.denoiser, self.constraints = denoiser, constraints
-        self.generator, self.process = generator, process
+        self.generator, self.temperature = generator, temperature
         self._soft: Prediction | None = None
         self._rules: dict[str, Automaton] = {}
 
@@ -247,7 +246,7 @@ class Constrained:
             values[name] = self._masked(values[name], name, allowed, state, clocks)
         self._soft = Prediction(**values)
         for name in {**self.constraints.coupled, **self.constraints.preferred}:
-            values[name] = self._joint(values[name], name, state, clocks, start=previous is None)
+            values[name] = self._joint(values[name], name, state, start=previous is None)
         return Prediction(**values)
 
     def _masked(self, logits: Tensor, name: str, allowed: Tensor, state: State, clocks: Clocks) -> Tensor:
@@ -256,12 +255,10 @@ class Constrained:
         # what is given is not drawn, and stays as it is
         return torch.where(clocks.is_given(name, state).unsqueeze(-1), logits.float(), log)
 
-    def _joint(self, logits: Tensor, name: str, state: State, clocks: Clocks, *, start: bool) -> Tensor:
+    def _joint(self, logits: Tensor, name: str, state: State, *, start: bool) -> Tensor:
         symbols, k = state.field(name), logits.shape[-1]
         allowed = self.constraints.allowed.get(name)
-        if self.process is not None:
-            logits = self.process.tempered(name, logits, state, clocks)
-        log = logits.float().log_softmax(-1).clamp_min(FLOOR)
+        log = (logits.float() / self.temperature).log_softmax(-1).clamp_min(FLOOR)
         if allowed is not None:
             log = log.masked_fill(~allowed.to(log.device), -math.inf)
         known = torch.nn.functional.one_hot(symbols.clamp_max(k - 1), k).bool()

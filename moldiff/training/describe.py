@@ -51,7 +51,7 @@ def describe_model(
         alphabets = molecule_alphabets(archive)
         wanted, kind = [], "molecule"
         sampler = SamplerConfig(
-            density=2.5, last=0.28, order=2, temperature=0.8, redraw=2, closed_shell=all_even(train)
+            density=2.5, last=0.28, order=2, churn=0.3, temperature=0.7, redraw=2, closed_shell=all_even(train)
         )
     else:
         raise ValueError(f"an archive of molecules or crystals is needed, not {type(archive).__name__}")

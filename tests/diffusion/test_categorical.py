@@ -166,8 +166,7 @@ def test_drawing_has_the_right_frequencies_and_never_a_forbidden_symbol(field: s
     for order in itertools.permutations(range(3)):
         for temperature in (1.0, 0.5):
             process = CategoricalProcess(field, ABC, temperature=temperature)
-            tempered = process.tempered(logits[list(order)].expand(shape), torch.full(shape[:1], 0.4))
-            drawn = process.draw(tempered, generator=generator)
+            drawn = process.draw(logits[list(order)].expand(shape), generator=generator)
             if field == "bonds":
                 assert torch.equal(drawn, drawn.transpose(1, 2))
                 drawn = drawn[:, *torch.triu_indices(160, 160, 1)]
@@ -175,19 +174,6 @@ def test_drawing_has_the_right_frequencies_and_never_a_forbidden_symbol(field: s
             expected = (logits[list(order)] / temperature).softmax(0)
             assert share[order.index(2)] == 0
             assert torch.allclose(share, expected, atol=0.006)
-
-
-@pytest.mark.parametrize("field", FIELDS)
-def test_the_temperature_falls_with_the_share_hidden(field: str) -> None:
-    config = CategoricalConfig(0.2, 0.6)
-    process = CategoricalProcess(field, ABC, config=config, temperature=0.5, temperature_hidden=1.0)
-    logits = torch.randn((4, 3, 3, 3) if field == "bonds" else (4, 3, 3))
-    found = process.tempered(logits, torch.tensor([1.0, 0.6, 0.4, 0.1]))
-    assert torch.allclose(found[:2], logits[:2])
-    assert torch.allclose(found[2], logits[2] / 0.75, rtol=1e-5)
-    assert torch.allclose(found[3], logits[3] * 2)
-    steady = CategoricalProcess(field, ABC, config=config, temperature=0.5)
-    assert torch.allclose(steady.tempered(logits, torch.tensor([1.0, 0.6, 0.4, 0.1])), logits * 2)
 
 
 @forall(
@@ -285,10 +271,3 @@ def test_bad_settings_are_refused(clean: Callable[..., State]) -> None:
     for prediction in (Prediction(), Prediction(elements=torch.zeros(1, 3, 4))):
         with pytest.raises(ValueError, match="needs 3 logits of elements"):
             process.loss(prediction, state, state, Clocks.shared(state, 0.5))
-
-
-def test_a_cooled_process_keeps_its_lowest_temperature_and_leaves_the_other_alone() -> None:
-    process = CategoricalProcess("elements", ABC, temperature=0.5, temperature_hidden=1.0)
-    logits, hidden = torch.randn(2, 3, 3), torch.ones(2)
-    assert torch.allclose(process.cool().tempered(logits, hidden), logits * 2)
-    assert torch.allclose(process.tempered(logits, hidden), logits)

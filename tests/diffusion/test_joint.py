@@ -50,11 +50,10 @@ def test_every_field_has_its_own_clock(
 
 def test_configuration_reaches_the_processes(alphabets: dict[str, Alphabet]) -> None:
     config = DiffusionConfig(positions=GaussianConfig(largest=40.0), bonds=CategoricalConfig(0.1, 0.9))
-    sampler = SamplerConfig(remask=7.0, temperature=0.9, temperature_hidden=1.1)
-    joint = JointProcess.for_molecules(config, alphabets, sampler=sampler)
+    joint = JointProcess.for_molecules(config, alphabets, sampler=SamplerConfig(remask=7.0, temperature=0.9))
     bonds, positions = joint.processes["bonds"], joint.processes["positions"]
     assert isinstance(bonds, CategoricalProcess) and isinstance(positions, GaussianProcess)
-    assert (bonds.config.begin, bonds.remask, bonds.temperature, bonds.temperature_hidden) == (0.1, 7.0, 0.9, 1.1)
+    assert (bonds.config.begin, bonds.remask, bonds.temperature) == (0.1, 7.0, 0.9)
     assert positions.config.largest == 40.0
     plain = JointProcess.for_molecules(config, alphabets).processes["bonds"]
     assert isinstance(plain, CategoricalProcess) and (plain.remask, plain.temperature) == (0.0, 1.0)
