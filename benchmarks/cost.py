@@ -112,7 +112,9 @@ def measure(
         for network in references.values():
             for block in network.blocks:
                 block.compile(dynamic=True)
-    work = len(sizes)
+    work, start = len(sizes), time.perf_counter()
+    generator.execution.prepare(work, generator._example)
+    compiling = time.perf_counter() - start
 
     with generator._running(work):
         evaluations: dict[str, list[Evaluation]] = {"moldiff": [our_evaluation(generator, mask) for mask in masks]}
@@ -166,6 +168,7 @@ def measure(
     return {
         "molecules": len(sizes),
         "batches": [list(mask.shape) for mask in masks],
+        "compiling": compiling,
         "networks": table,
         "ratios": {
             name: {count: table[name]["sampling"] / one["median"] for count, one in samplings.items()}

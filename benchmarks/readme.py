@@ -83,7 +83,8 @@ def cost(content: dict[str, Any]) -> list[str]:
         "",
         "Medians in turns. Fewer operations: the first layer of each pair network is computed an end at a time. The "
         "references' samplings are evaluations x one evaluation (a step of a short real loop took "
-        f"{loops} times that); this model's are real.",
+        f"{loops} times that); this model's are real."
+        + (f" Compiling this model took {content['compiling']:.0f} s." if content["compiled"] else ""),
     ]
     return lines
 

@@ -93,12 +93,7 @@ def stream(
     chosen, heavy, hydrogens = draw_sizes(generator, variants, choices, n, rng=rng)
     new = [a + b for a, b in zip(heavy, hydrogens, strict=True)]
     own = generator.sampler
-    sampler = settings(
-        generator,
-        steps,
-        temperature=min(own.temperature, TEMPERATURE),
-        remask=max(own.remask, REMASK),
-    )
+    sampler = settings(generator, steps, temperature=min(own.temperature, TEMPERATURE), remask=max(own.remask, REMASK))
     return finish(generator, chosen, new, choices, seed=seed, sampler=sampler, batch_size=size)
 
 

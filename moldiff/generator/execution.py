@@ -11,12 +11,12 @@ import torch
 from moldiff.denoiser import Clocks, Network
 from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.networks.compilation import works
+from moldiff.networks.compilation import When, works
 from moldiff.networks.trunk import Trunk
 from moldiff.state import State
 
-#: Structures times evaluations from which ``compile="auto"`` compiles on a CPU: 4,000 molecules at 50 steps. There half
-#: a minute of compiling has paid twice (`benchmarks/compilation.py`).
+#: Structures times evaluations from which ``compile="auto"`` compiles on a CPU: 4,000 molecules at 50 steps, where two
+#: cores sample for minutes and compiling pays twice (`benchmarks/cost.py --compile` tells both times).
 PAYS = 200_000
 #: Structures and atoms a structure when compiling: unlike one another and any width, see `works`.
 EXAMPLE = (61, 19)
@@ -88,7 +88,7 @@ class Execution:
         return self._computing("sampling" if self.prepare(work, example) else "never")
 
     @contextlib.contextmanager
-    def _computing(self, compiled: Any) -> Iterator[None]:
+    def _computing(self, compiled: When) -> Iterator[None]:
         half = torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
         if isinstance(self.network, Trunk):
             self.network.compiled = compiled
