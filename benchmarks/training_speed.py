@@ -127,8 +127,8 @@ def work(args: argparse.Namespace) -> None:
             out=Path(folder) / "run",
         )
         start = time.perf_counter()
-        trainer.compile()
         if KINDS[args.work].compiled:
+            trainer.compile()
             for _ in range(WARM):  # with and without a previous guess, several atom counts
                 trainer.update()
         print(time.perf_counter() - start, flush=True)

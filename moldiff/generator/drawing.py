@@ -18,9 +18,9 @@ from moldiff.state import State
 FILL_LIMIT = 20
 #: Largest size of the first batch of a sample.
 FIRST_BATCH = 16
-#: What a batch costs beside its pairs of atoms, in pairs for each structure that fits in: on a CPU, where 64 fit, about
-#: 10 ms of an evaluation, in which 1,500 pairs are done.
-OVERHEAD = 24
+#: What a batch costs beside its pairs of atoms, in pairs for each structure that fits in: on two cores, where 64 fit,
+#: about 10 ms of an evaluation, in which 4,000 pairs are done.
+OVERHEAD = 60
 
 Item = TypeVar("Item")
 
