@@ -72,7 +72,7 @@ def predict(
             elements[place, : len(symbols)] = torch.tensor(symbols)
         state = state.replace(elements=elements).to(generator.device)
         noise = torch.Generator(generator.device).manual_seed(mix(seed, index))
-        with generator._running():
+        with generator.execution.running():
             done = sample(
                 model,
                 process,

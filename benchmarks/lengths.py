@@ -71,7 +71,7 @@ class Study:
 
     def guess(self, state: State, clocks: Clocks, previous: Any) -> Any:
         """The clean structure as the generator would see it."""
-        with torch.no_grad(), self.generator._running():
+        with torch.no_grad(), self.generator.execution.running():
             return self.model(state, clocks, None, previous)
 
     def errors(self, positions: Tensor, rows: Tensor | None = None) -> dict[str, dict[str, float]]:

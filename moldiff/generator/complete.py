@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -92,8 +93,8 @@ def stream(
     rng = np.random.default_rng(mix(seed, 4))
     chosen, heavy, hydrogens = draw_sizes(generator, variants, choices, n, rng=rng)
     new = [a + b for a, b in zip(heavy, hydrogens, strict=True)]
-    own = generator.sampler
-    sampler = settings(generator, steps, temperature=min(own.temperature, TEMPERATURE), remask=max(own.remask, REMASK))
+    own = settings(generator, steps)
+    sampler = dataclasses.replace(own, temperature=min(own.temperature, TEMPERATURE), remask=max(own.remask, REMASK))
     return finish(generator, chosen, new, choices, seed=seed, sampler=sampler, batch_size=size)
 
 

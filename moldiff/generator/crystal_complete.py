@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.data.batching import PERIODIC_TABLE, blank_crystals, mix, symmetric_cells
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
+from moldiff.generator.crystal_plan import settings
 from moldiff.generator.crystal_results import DrawnCrystal, atoms_of, judge
 from moldiff.generator.drawing import near_sizes
 from moldiff.generator.export import to_crystals
@@ -175,7 +175,7 @@ def stream(
 
     def items() -> Iterator[DrawnCrystal]:
         keep_large_blocks()
-        config = dataclasses.replace(model.sampler, steps=steps) if steps is not None else model.sampler
+        config = settings(model, steps)
         process = JointProcess.for_crystals(model.config.diffusion, model.alphabets, sampler=config)
         guess = denoiser(model.network, process)
         parts = near_sizes(sizes, batch_size // plan.particles)
@@ -186,7 +186,7 @@ def stream(
 
             def draw(place: int, state: State) -> State:
                 noise = torch.Generator(model.device).manual_seed(mix(seed, 6, place))
-                with model._running(n * config.steps * plan.evaluations):
+                with model.execution.running(n * config.steps * plan.evaluations, bar=bar):
                     return plan.draw(
                         guess,
                         process,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypedDict, final
 
@@ -18,6 +18,7 @@ from moldiff.generator import targets
 from moldiff.generator.compositions import Ingredients, system
 from moldiff.generator.crystal_results import structures
 from moldiff.generator.crystal_rewards import CrystalReward, named
+from moldiff.generator.execution import Execution
 from moldiff.generator.goal import Goal
 from moldiff.generator.ranks import Ranks
 from moldiff.generator.rewards import Rewards
@@ -32,6 +33,7 @@ class CrystalModel(Protocol):
     alphabets: Mapping[str, Alphabet]
     sampler: SamplerConfig
     device: torch.device
+    execution: Execution
     ranks: Ranks
 
     @property
@@ -44,7 +46,10 @@ class CrystalModel(Protocol):
         """Atoms of the largest crystal trained on."""
         ...
 
-    def _running(self, work: int = 0) -> AbstractContextManager[None]: ...
+
+def settings(model: CrystalModel, steps: int | None) -> SamplerConfig:
+    """The model's sampler settings, in so many steps; fewer leave crystals' temperature as it is."""
+    return model.sampler if steps is None else dataclasses.replace(model.sampler, steps=steps)
 
 
 class CrystalWishes(TypedDict, total=False):

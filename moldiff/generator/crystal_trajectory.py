@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from moldiff.data.batching import blank_crystals, mix
 from moldiff.data.trajectory import Trajectory
 from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.generator.crystal_plan import settings
 from moldiff.generator.crystal_results import atoms_of, judge
 from moldiff.generator.export import to_crystals
 from moldiff.generator.trajectory import Recorder
@@ -22,11 +22,11 @@ def trajectory(
     generator: CrystalModel, *, seed: int, steps: int | None, n_atoms: int | None, plan: CrystalPlan
 ) -> Trajectory:
     """Sample one crystal and record its steps; see `CrystalGenerator.trajectory`."""
-    config = generator.sampler if steps is None else dataclasses.replace(generator.sampler, steps=steps)
+    config = settings(generator, steps)
     process = JointProcess.for_crystals(generator.config.diffusion, generator.alphabets, sampler=config)
     recorder = Recorder(generator.alphabets)
     sizes = plan.sizes(1, n_atoms, generator=torch.Generator().manual_seed(mix(seed, 0)))
-    with generator._running():
+    with generator.execution.running():
         done = plan.draw(
             denoiser(generator.network, process),
             process,

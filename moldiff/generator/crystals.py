@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +20,7 @@ from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Step
 from moldiff.generator import crystal_results as results
 from moldiff.generator import targets
-from moldiff.generator.crystal_plan import CrystalPlan, CrystalWishes
+from moldiff.generator.crystal_plan import CrystalPlan, CrystalWishes, settings
 from moldiff.generator.crystal_results import Crystals, DrawnCrystal
 from moldiff.generator.drawing import check_counts, draw_until, in_order, split_sizes
 from moldiff.generator.execution import Execution
@@ -64,7 +62,7 @@ class CrystalGenerator:
     ) -> None:
         if config.kind != "crystal":
             raise ValueError(f"this model makes {config.kind}s: use moldiff.load, which knows both")
-        self.execution = Execution(network, device=device, precision=precision, compile=compile)
+        self.execution = Execution(network, example=self._example, device=device, precision=precision, compile=compile)
         self.network: Network = self.execution.network
         self.device = self.execution.device
         self.config, self.path = config, path
@@ -326,14 +324,13 @@ class CrystalGenerator:
     ) -> Batches:
         """Finished batches and the numbers of their crystals."""
         keep_large_blocks()
-        config = dataclasses.replace(self.sampler, steps=steps) if steps is not None else self.sampler
+        config = settings(self, steps)
         process = JointProcess.for_crystals(self.config.diffusion, self.alphabets, sampler=config)
         source = torch.Generator().manual_seed(mix(seed, round_, 0))
         sizes = plan.sizes(n, n_atoms, generator=source, again=round_ > 0)
         parts = split_sizes(sizes, batch_size // plan.particles, seed=mix(seed, round_, 1))
         model = denoiser(self.network, process)
         work = n * config.steps * plan.evaluations
-        self.execution.prepare(work, self._example, bar=bar)
 
         def advance(step: Step) -> None:
             if bar is not None:
@@ -341,7 +338,7 @@ class CrystalGenerator:
 
         def draw(place: int, blank: State) -> State:
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, place))
-            with self._running(work):
+            with self.execution.running(work, bar=bar):
                 return plan.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
 
         yield from self.ranks.share(
@@ -358,10 +355,6 @@ class CrystalGenerator:
                 name = f"{self.name}-{seed}-{first + number}"
                 atoms = results.atoms_of(arrays, name) if verdict.structure_valid else None
                 yield DrawnCrystal(first + number, atoms, arrays, verdict)
-
-    def _running(self, work: int = 0) -> contextlib.AbstractContextManager[None]:
-        """A context to evaluate the network in, for so many structures times evaluations."""
-        return self.execution.running(work, self._example)
 
     def _example(self, sizes: list[int]) -> tuple[JointProcess, State]:
         return JointProcess.for_crystals(self.config.diffusion, self.alphabets), blank_crystals(sizes)

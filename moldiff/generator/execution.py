@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
+from torch import nn
 
 from moldiff.denoiser import Clocks, Network
 from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.networks.compilation import When, works
+from moldiff.networks.compilation import When, running, works
 from moldiff.networks.trunk import Trunk
 from moldiff.state import State
 
@@ -24,6 +26,8 @@ EXAMPLE = (61, 19)
 Example = Callable[[list[int]], tuple[JointProcess, State]]
 """``example(sizes)``: processes, and structures of these atom counts to try the network on."""
 
+Part = TypeVar("Part", bound=nn.Module)
+
 
 @final
 class Execution:
@@ -31,11 +35,13 @@ class Execution:
 
     Args:
         network: raw network; only a `Trunk` can be compiled.
+        example: what to try a compiled network on.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         precision: ``"auto"``, ``"bf16"`` or ``"fp32"``.
         compile: ``"on"``, ``"off"``, or ``"auto"`` for large samples on a CPU, see `PAYS`.
 
     Attributes:
+        network: the network on its device; where matrices are multiplied in bf16, a copy of the `Trunk` `halved`.
         device: where the network is.
         half: whether matrices are multiplied in bf16.
 
@@ -44,7 +50,13 @@ class Execution:
     """
 
     def __init__(
-        self, network: Network, *, device: str = "auto", precision: str = "auto", compile: str = "auto"
+        self,
+        network: Network,
+        *,
+        example: Example,
+        device: str = "auto",
+        precision: str = "auto",
+        compile: str = "auto",
     ) -> None:
         for name, value, known in (
             ("precision", precision, ("auto", "bf16", "fp32")),
@@ -53,23 +65,25 @@ class Execution:
             if value not in known:
                 raise ValueError(f"{name} must be {known[0]}, {known[1]} or {known[2]}, not {value!r}")
         self.device = choose_device(device)
-        self.network = network.to(self.device) if isinstance(network, torch.nn.Module) else network
         self.half = precision == "bf16" or (precision == "auto" and multiplies_half(self.device))
+        self.network = network.to(self.device) if isinstance(network, nn.Module) else network
+        if self.half and isinstance(self.network, Trunk):
+            self.network = halved(self.network)
         self.compile = compile
+        self._example = example
         self._works: bool | None = None
 
     def pays(self, work: int) -> bool:
         """Whether to compile for so many structures times evaluations."""
-        if self.compile == "off" or not isinstance(self.network, Trunk) or self._works is False:
+        if self.compile == "off" or not isinstance(self.network, Trunk):
             return False
         return self.compile == "on" or (self.device.type == "cpu" and work >= PAYS)
 
-    def prepare(self, work: int, example: Example, *, bar: Any = None) -> bool:
+    def prepare(self, work: int, *, bar: Any = None) -> bool:
         """Compile if that pays and was not done yet; whether the network then runs compiled.
 
         Args:
             work: structures times evaluations.
-            example: what to try the network on.
             bar: progress bar that says what is waited for.
         """
         if not self.pays(work):
@@ -77,30 +91,27 @@ class Execution:
         if self._works is None:
             if bar is not None:
                 bar.set_description("compiling")
-            with self._computing("sampling"):
-                self._works = works(lambda: self._evaluate(*example([EXAMPLE[1]] * EXAMPLE[0])))
+            with self._computing(compiled=True):
+                self._works = works(self._evaluate)
             if bar is not None:
                 bar.set_description()
         return self._works
 
-    def running(self, work: int, example: Example) -> contextlib.AbstractContextManager[None]:
+    def running(self, work: int = 0, *, bar: Any = None) -> contextlib.AbstractContextManager[None]:
         """A context in which the network is evaluated; arguments as for `prepare`."""
-        return self._computing("sampling" if self.prepare(work, example) else "never")
+        return self._computing(compiled=self.prepare(work, bar=bar))
 
     @contextlib.contextmanager
-    def _computing(self, compiled: When) -> Iterator[None]:
-        half = torch.autocast(self.device.type, torch.bfloat16) if self.half else contextlib.nullcontext()
-        if isinstance(self.network, Trunk):
-            self.network.compiled = compiled
-        try:
-            with half:
-                yield
-        finally:
-            if isinstance(self.network, Trunk):
-                self.network.compiled = "never"
+    def _computing(self, *, compiled: bool) -> Iterator[None]:
+        nothing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        half = torch.autocast(self.device.type, torch.bfloat16) if self.half else nothing
+        when: When = "sampling" if compiled else "never"
+        with half, running(self.network, when) if isinstance(self.network, Trunk) else nothing:
+            yield
 
     @torch.no_grad()
-    def _evaluate(self, process: JointProcess, state: State) -> None:
+    def _evaluate(self) -> None:
+        process, state = self._example([EXAMPLE[1]] * EXAMPLE[0])
         state = state.to(self.device)
         model, clocks = denoiser(self.network, process), Clocks.shared(state, 0.5)
         noisy = process.prior(state, clocks, generator=torch.Generator(self.device).manual_seed(0))
@@ -113,3 +124,15 @@ def multiplies_half(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     known = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(bool(getattr(torch.cpu, name)()) for name in known if hasattr(torch.cpu, name))
+
+
+def halved(network: Part) -> Part:
+    """A copy of a network whose linear maps hold their weights in bf16, as autocast else makes them at every use.
+
+    Under autocast it computes bit for bit what the network does (its matrices are multiplied in bf16 either way).
+    """
+    half = copy.deepcopy(network)
+    for part in half.modules():
+        if isinstance(part, nn.Linear):
+            part.to(torch.bfloat16)
+    return half

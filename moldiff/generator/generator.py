@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -23,12 +22,13 @@ from moldiff.generator import targets
 from moldiff.generator.drawing import check_counts, draw_until, in_order, split_sizes
 from moldiff.generator.execution import Execution
 from moldiff.generator.export import to_arrays
+from moldiff.generator.given import settings
 from moldiff.generator.guided import Guidance, Wishes
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Drawn, Molecules, Report, failure
 from moldiff.generator.tasks import Tasks
 from moldiff.networks.weights import alphabets
-from moldiff.state import State
+from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
     from moldiff.molecules.validity import Verdict
@@ -56,10 +56,10 @@ class Generator(Tasks):
         precision: str = "auto",
         compile: str = "auto",
     ) -> None:
-        self.execution = Execution(network, device=device, precision=precision, compile=compile)
+        self.execution = Execution(network, example=self._example, device=device, precision=precision, compile=compile)
         self.network, self.device = self.execution.network, self.execution.device
         self.config, self.path = config, path
-        self.alphabets = alphabets(config)
+        self.alphabets: Mapping[str, Alphabet] = alphabets(config)
         self.sampler = config.sampler
         self.ranks = Ranks()
 
@@ -118,13 +118,13 @@ class Generator(Tasks):
         A batch depends on n, batch_size and the seed alone.
         """
         keep_large_blocks()
-        config = self.sampler.in_steps(steps) if steps is not None else self.sampler
+        config = settings(self, steps)
         process = JointProcess.for_molecules(self.config.diffusion, self.alphabets, sampler=config)
         sizes = self._sizes(n, mix(seed, round_), guidance.sizes(n_atoms), guidance.size_weights)
         parts = split_sizes(sizes, batch_size // guidance.particles, seed=mix(seed, round_, 1))
         model = denoiser(self.network, process)
-        work = n * config.steps * guidance.evaluations
-        self.execution.prepare(work, self._example, bar=bar)
+        # what is steered by gradients is never compiled
+        work = 0 if guidance.gradient else n * config.steps * guidance.evaluations
 
         def advance(step: Step) -> None:
             if bar is not None:
@@ -132,7 +132,7 @@ class Generator(Tasks):
 
         def draw(place: int, blank: State) -> State:
             noise = torch.Generator(self.device).manual_seed(mix(seed, round_, 2, place))
-            with self._running(work):
+            with self.execution.running(work, bar=bar):
                 return guidance.draw(model, process, state=blank, generator=noise, config=config, callback=advance)
 
         yield from self.ranks.share(
@@ -141,10 +141,6 @@ class Generator(Tasks):
             draw=draw,
             arrived=lambda count: None if bar is None else bar.update(count),
         )
-
-    def _running(self, work: int = 0) -> contextlib.AbstractContextManager[None]:
-        """A context to evaluate the network in, for so many structures times evaluations."""
-        return self.execution.running(work, self._example)
 
     def _example(self, sizes: list[int]) -> tuple[JointProcess, State]:
         return JointProcess.for_molecules(self.config.diffusion, self.alphabets), blank_state(torch.tensor(sizes))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,6 +17,7 @@ from moldiff.denoiser import Denoiser
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import Callback, sample
 from moldiff.generator.drawing import near_sizes
+from moldiff.generator.execution import Execution
 from moldiff.generator.ranks import Ranks
 from moldiff.guidance.constraints import Constrained, Constraints
 from moldiff.state import Alphabet, State
@@ -38,10 +38,9 @@ class Model(Protocol):
     alphabets: Mapping[str, Alphabet]
     sampler: SamplerConfig
     device: torch.device
+    execution: Execution
     path: Path | None
     ranks: Ranks
-
-    def _running(self, work: int = 0) -> AbstractContextManager[None]: ...
 
     def _check(self, n: int, batch_size: int | None) -> int: ...
 
@@ -106,7 +105,7 @@ def walk(
         if rules is not None:
             constrained = Constrained(model, rules(rows), generator=noise, temperature=sampler.temperature)
             guided, callback = constrained, constrained.restore
-        with generator._running(len(state) * sampler.steps):
+        with generator.execution.running(len(state) * sampler.steps):
             return sample(
                 guided,
                 process,

@@ -49,7 +49,7 @@ def standardised(generator: Model, state: State) -> NDArray[np.float64]:
     """
     keep_large_blocks()
     process = JointProcess.for_molecules(generator.config.diffusion, generator.alphabets)
-    with generator._running():
+    with generator.execution.running():
         found = finished_properties(denoiser(generator.network, process), state.to(generator.device))
     if found is None:
         raise ValueError("this network has no property head: it cannot predict")

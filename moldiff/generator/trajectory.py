@@ -96,7 +96,7 @@ def trajectory(generator: Sized, *, seed: int, steps: int | None, n_atoms: int |
     recorder = Recorder(generator.alphabets)
     nothing = Arrays(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros((0, 0), np.int64))
     blank = to_state([nothing], generator._sizes(1, seed, n_atoms).tolist(), generator.alphabets)
-    with generator._running():
+    with generator.execution.running():
         done = generator.guide().draw(
             denoiser(generator.network, process),
             process,

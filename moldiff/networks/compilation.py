@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, Protocol
 
 import torch
@@ -12,6 +13,12 @@ from torch import nn
 
 #: When the parts of a trunk run compiled: never, where no gradient is recorded, or always.
 When = Literal["never", "sampling", "always"]
+
+
+class Compilable(Protocol):
+    """A network whose parts can run compiled."""
+
+    compiled: When
 
 
 class Run(Protocol):
@@ -34,7 +41,7 @@ def compiled(part: nn.Module, *arguments: Any) -> Any:
 
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    # a number of threads that is fixed at compile time would outlive torch.set_num_threads
+    # sizes stay symbols, or each atom count would cost a compilation
     return torch.compile(function, dynamic=True)
 
 
@@ -43,6 +50,16 @@ def choose(when: When, *sizes: int) -> Run:
     if when == "never" or (when == "sampling" and torch.is_grad_enabled()) or min(sizes) < 2:
         return eager
     return compiled
+
+
+@contextlib.contextmanager
+def running(network: Compilable, when: When) -> Iterator[None]:
+    """Let the parts of a network run compiled at these times within the context, and as before after it."""
+    before, network.compiled = network.compiled, when
+    try:
+        yield
+    finally:
+        network.compiled = before
 
 
 def works(evaluate: Callable[[], object]) -> bool:

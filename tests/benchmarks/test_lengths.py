@@ -35,7 +35,7 @@ def study(tmp_path: Path) -> lengths.Study:
         alphabets=molecule_alphabets(archive),
         sampler=SamplerConfig(),
         network=None,
-        _running=contextlib.nullcontext,
+        execution=SimpleNamespace(running=contextlib.nullcontext),
     )
     return lengths.Study(generator, archive, count=5, size=9)
 

@@ -98,6 +98,26 @@ def test_given_parts_and_counts_hold_whatever_the_network_says(keep: str | None)
     assert set(heavy) <= {1, 2, 3} and len(heavy) > 1
 
 
+def test_fewer_steps_are_colder_as_they_are_without_a_given_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+
+    def finish(*arguments: Any, sampler: Any, **others: Any) -> Any:
+        found.append(sampler)
+        return iter(())
+
+    monkeypatch.setattr(completion, "finish", finish)
+    mol = made("CCO")
+    generator = Generator(noise(), config(from_mol(mol), largest=29), device="cpu", precision="fp32")
+    generator.sampler = type(generator.sampler)(steps=50, temperature=0.7)
+    for steps in (None, 50, 20):
+        completion.stream(generator, mol, n_new=2, n=3, steps=steps)
+    assert found[0] == found[1] and found[0].temperature == completion.TEMPERATURE
+    assert (
+        found[2].steps == 20
+        and found[2].temperature == generator.sampler.in_steps(20).temperature < found[0].temperature
+    )
+
+
 def test_the_same_seed_gives_the_same_completions() -> None:
     mol = made("CCO")
     drawn = []

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from moldiff.generator import Generator
-from moldiff.generator.execution import PAYS, Execution
-from moldiff.networks import compilation
+import moldiff
+from moldiff.generator import Generator, execution
+from moldiff.generator.execution import PAYS, Execution, halved
 from moldiff.networks.weights import build
 
 from .conftest import config
@@ -33,7 +33,10 @@ def test_a_network_of_ones_own_is_left_alone() -> None:
     def network(*arguments: Any) -> Any:
         raise NotImplementedError
 
-    assert not Execution(network, compile="on").pays(PAYS)  # type: ignore[arg-type]
+    def example(sizes: list[int]) -> Any:
+        raise NotImplementedError
+
+    assert not Execution(network, example=example, compile="on").pays(PAYS)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("name", "value"), [("precision", "int8"), ("compile", "yes")])
@@ -42,11 +45,7 @@ def test_an_unknown_choice_is_refused(name: str, value: str) -> None:
         make(**{name: value})
 
 
-def test_without_a_compiler_the_sample_is_the_uncompiled_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(function: Any) -> Any:
-        raise RuntimeError("no C++ compiler")
-
-    monkeypatch.setattr(compilation, "_compiled", broken)
+def test_without_a_compiler_the_sample_is_the_uncompiled_one(broken_compiler: None) -> None:
     generator = make(compile="on")
     with pytest.warns(UserWarning, match="runs uncompiled, since torch.compile failed"):
         drawn = generator.draw(6, seed=3)
@@ -56,16 +55,44 @@ def test_without_a_compiler_the_sample_is_the_uncompiled_one(monkeypatch: pytest
     assert torch.equal(again.positions, plain.positions)
 
 
-def test_parts_run_compiled_while_drawing_and_not_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[str] = []
-
-    def recorded(function: Any) -> Any:
-        called.append(function.__qualname__)
-        return function
-
-    monkeypatch.setattr(compilation, "_compiled", recorded)
+def test_parts_run_compiled_while_drawing_and_not_after(recorded_compiler: list[str]) -> None:
     generator = make(compile="on")
     drawn = generator.draw(6, seed=3)
-    assert set(called) == {"Block.forward", "PairFeatures.forward", "SymbolHeads.forward"}
+    assert set(recorded_compiler) == {"Block.forward", "PairFeatures.forward", "SymbolHeads.forward"}
     assert generator.network.compiled == "never"
     assert torch.equal(drawn.positions, make(compile="off").draw(6, seed=3).positions)
+
+
+def test_what_runs_within_another_context_does_not_end_it() -> None:
+    generator = make(compile="on")
+    generator.execution._works = True
+    with generator.execution.running():
+        generator.execution.compile = "off"
+        with generator.execution.running():  # a reward that asks the same model
+            assert generator.network.compiled == "never"
+        assert generator.network.compiled == "sampling"
+    assert generator.network.compiled == "never"
+
+
+def test_steering_by_gradients_compiles_nothing(recorded_compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "PAYS", 1)
+    generator = moldiff.load("qm9", device="cpu")
+    generator.draw(2, seed=0, steps=1, target={"gap": 5.0}, gradient=5.0)
+    assert not recorded_compiler
+    generator.draw(2, seed=0, steps=1, target={"gap": 5.0})
+    assert recorded_compiler
+
+
+@pytest.mark.parametrize("name", ["qm9", "mp20"])
+def test_weights_held_in_half_precision_change_no_bit(name: str) -> None:
+    ours, plain = moldiff.load(name, device="cpu", precision="bf16"), moldiff.load(name, device="cpu", precision="fp32")
+    assert all(p.dtype == torch.float32 for p in plain.network.parameters())
+    kinds = {p.dtype for p in ours.network.parameters()}
+    assert kinds == {torch.bfloat16, torch.float32}  # norms stay as they are
+    drawn = ours.draw(5, seed=1, steps=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = plain.draw(5, seed=1, steps=4)
+    for field in drawn.present:
+        assert torch.equal(drawn.field(field), expected.field(field)), field
+    network = plain.network
+    assert halved(network) is not network and next(network.parameters()).dtype == torch.float32

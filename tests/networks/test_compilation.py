@@ -11,7 +11,8 @@ import torch
 import torch._dynamo
 from torch._dynamo.utils import counters
 
-from moldiff.config import DiffusionConfig
+from moldiff.config import DiffusionConfig, LatticeConfig, NetworkConfig
+from moldiff.data.batching import blank_crystals
 from moldiff.denoiser import Clocks
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.networks import compilation
@@ -67,3 +68,34 @@ def test_compiled_parts_give_the_same_numbers_in_one_graph_for_all_sizes(
                 assert torch.allclose(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-3), name
     # blocks, first features of pairs, heads
     assert counters["stats"]["unique_graphs"] == 3
+
+
+def test_compiled_blocks_of_crystals_give_the_same_numbers_in_one_graph(
+    monkeypatch: pytest.MonkeyPatch, tiny: NetworkConfig
+) -> None:
+    if not (shutil.which("g++") or shutil.which("clang++")):
+        backend = functools.cache(lambda function: torch.compile(function, dynamic=True, backend="aot_eager"))
+        monkeypatch.setattr(compilation, "_compiled", backend)
+    torch._dynamo.reset()
+    counters.clear()
+    elements = {"elements": Alphabet(("Li", "O", "Fe", "P"))}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Trunk(tiny, elements, kind="crystal").eval()
+        for weight in network.parameters():
+            torch.nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
+    process = JointProcess.for_crystals(DiffusionConfig.for_crystals(LatticeConfig()), elements)
+    model = denoiser(network, process)
+    with torch.no_grad():
+        for sizes in ((13, 7, 5, 13, 11, 2, 13), (9, 9, 4), (6,) * 8):
+            state = blank_crystals(list(sizes))
+            clocks = Clocks.shared(state, 0.5)
+            state = process.prior(state, clocks, generator=torch.Generator().manual_seed(1))
+            network.compiled = "never"
+            first = model(state, clocks, None, None)
+            exact = model(state, clocks, None, first)
+            network.compiled = "sampling"
+            found = model(state, clocks, None, first)
+            for name in ("fractional", "cell", "elements"):
+                assert torch.allclose(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-3), name
+    assert counters["stats"]["unique_graphs"] == 1
