@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
-from moldiff.commands.options import Elements, Flag, Text, Whole, say
+from moldiff.commands.options import Compile, Elements, Flag, Text, Whole, say
 from moldiff.commands.writing import check, make
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Complete:
     seed: int = 0
     batch_size: Whole = None
     device: str = "auto"
-    compile: Annotated[Literal["auto", "on", "off"], arg(metavar="{auto,on,off}", help_behavior_hint="")] = "auto"
+    compile: Compile = "auto"
     quiet: Flag = False
     json: Flag = False
 

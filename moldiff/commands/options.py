@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
@@ -21,6 +21,7 @@ Text = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 Formula = Annotated[str | None, arg(metavar="FORMULA", help_behavior_hint="")]
 Elements = Annotated[str | None, arg(metavar="ELEMENTS", help_behavior_hint="")]
 Numbers = Annotated[str | None, arg(metavar="NUMBERS", help_behavior_hint="")]
+Compile = Annotated[Literal["auto", "on", "off"] | None, arg(metavar="{auto,on,off}", help_behavior_hint="")]
 
 
 def say(text: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from moldiff.commands import crystals
-from moldiff.commands.options import Elements, Flag, Formula, Numbers, Text, Whole
+from moldiff.commands.options import Compile, Elements, Flag, Formula, Numbers, Text, Whole
 from moldiff.commands.streams import reward, targets
 from moldiff.commands.writing import check, make, stream
 
@@ -103,7 +103,7 @@ class Sample:
     keep_invalid: Flag = False
     batch_size: Whole = None
     device: str = "auto"
-    compile: Annotated[Literal["auto", "on", "off"], arg(metavar="{auto,on,off}", help_behavior_hint="")] = "auto"
+    compile: Compile = "auto"
     quiet: Flag = False
     json: Flag = False
 

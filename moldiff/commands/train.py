@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from moldiff.commands.options import DONE, INTERRUPTED, Flag, Number, Text, Whole, say
+from moldiff.commands.options import DONE, INTERRUPTED, Compile, Flag, Number, Text, Whole, say
 
 if TYPE_CHECKING:
     from moldiff.config import TrainConfig
@@ -73,7 +73,7 @@ class Train:
     kekulised: Flag = False
     precision: Annotated[Literal["bf16", "fp32"] | None, arg(metavar="{bf16,fp32}", help_behavior_hint="")] = None
     device: Text = None
-    compile: Annotated[Literal["auto", "on", "off"] | None, arg(metavar="{auto,on,off}", help_behavior_hint="")] = None
+    compile: Compile = None
     save_seconds: Number = None
     check_every: Number = None
     quiet: Flag = False
