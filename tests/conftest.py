@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -62,3 +63,29 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def recorded_compiler(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the parts of networks that are compiled, which then run as they are."""
+    from moldiff.networks import compilation
+
+    names: list[str] = []
+
+    def record(function: Any) -> Any:
+        names.append(function.__qualname__)
+        return function
+
+    monkeypatch.setattr(compilation, "_compiled", record)
+    return names
+
+
+@pytest.fixture
+def broken_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.compile fails as where there is no C++ compiler."""
+    from moldiff.networks import compilation
+
+    def broken(function: Any) -> Any:
+        raise RuntimeError("no C++ compiler")
+
+    monkeypatch.setattr(compilation, "_compiled", broken)
