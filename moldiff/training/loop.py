@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import math
 import statistics
@@ -146,6 +147,11 @@ class Trainer:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
+    def looks_twice(self, step: int) -> bool:
+        """Whether a step has a first pass for self-conditioning: one coin for all ranks, so half of the steps."""
+        coin = torch.Generator().manual_seed(mix(self.config.seed, 2, step))
+        return float(torch.rand(1, generator=coin)) < 0.5
+
     def losses(self, step: int) -> tuple[dict[str, Tensor], int]:
         """Mean loss of each field for the batch of a step, and the number of structures in it."""
         batch = self.batches.draw(step, rank=self.ranks.rank)
@@ -161,11 +167,9 @@ class Trainer:
         noisy = self.process.corrupt(state, clocks, generator=generator)
         condition = drop_properties(batch.properties, generator=generator) if self.model.properties else None
 
-        # one coin a step for all ranks: self-conditioning in half of the steps
-        coin = torch.Generator().manual_seed(mix(self.config.seed, 2, step))
         previous: Prediction | None = None
         with self.autocast():
-            if float(torch.rand(1, generator=coin)) < 0.5:
+            if self.looks_twice(step):
                 with torch.no_grad():
                     previous = self.denoiser(noisy, clocks, condition, None).detach()
             prediction = self.denoiser(noisy, clocks, condition, previous)
@@ -217,10 +221,15 @@ class Trainer:
         return {"loss": total.detach(), **logged, "gradient": norm, "rate": rate, "atoms": size}
 
     def compile(self) -> None:
-        """Let the network be compiled where that pays, see `moldiff.training.compilation`; `fit` does it first."""
+        """Let the network be compiled where that pays, see `moldiff.training.compilation`; `fit` does it first.
+
+        It is tried with a step that is the same after resuming, as compiled code may depend on the sizes it is made
+        for, and that has both passes, with gradients and without.
+        """
+        first = next(step for step in itertools.count() if self.looks_twice(step))
 
         def step() -> None:
-            self.process.total(self.losses(self.step)[0]).backward()
+            self.process.total(self.losses(first)[0]).backward()
             self.optimiser.zero_grad()
 
         compile_network(self.network, self.config, self.device, sizes=len(self.batches.groups), step=step)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from moldiff.config import TrainConfig
+from moldiff.state import State
 from moldiff.training.compilation import is_long
 from moldiff.training.loop import Trainer
 
@@ -38,6 +39,36 @@ def test_a_short_run_is_left_alone_by_default(trainer: Callable[..., Trainer], r
     run = trainer(compile="auto")
     run.compile()
     assert run.network.compiled == "never" and not recorded_compiler
+
+
+def test_the_compiler_is_tried_with_the_same_step_after_resuming(
+    trainer: Callable[..., Trainer], recorded_compiler: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(run: Trainer) -> list[tuple[bool, torch.Tensor]]:
+        """Of each evaluation whether it had gradients, and the noisy positions that it saw."""
+        seen: list[tuple[bool, torch.Tensor]] = []
+        plain = run.denoiser
+
+        def watched(state: State, *rest: Any) -> Any:
+            seen.append((torch.is_grad_enabled(), state.field("positions")))
+            return plain(state, *rest)
+
+        monkeypatch.setattr(run, "denoiser", watched)
+        run.compile()
+        monkeypatch.setattr(run, "denoiser", plain)
+        return seen
+
+    run = trainer(compile="on")
+    fresh = tried(run)
+    for _ in range(3):
+        run.update()
+    run.save()
+    resumed = trainer(compile="on", resume=True)
+    assert resumed.step == 3
+    again = tried(resumed)
+    assert [recorded for recorded, _ in fresh] == [recorded for recorded, _ in again] == [False, True]
+    for (_, one), (_, other) in zip(fresh, again, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_without_a_compiler_a_run_goes_on(trainer: Callable[..., Trainer], broken_compiler: None) -> None:
