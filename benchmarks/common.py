@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
+import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,6 +63,28 @@ def write_json(name: str, content: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
     return path
+
+
+def passes(facts: dict[str, str]) -> str:
+    """How long weights were trained, of what their header tells."""
+    return f"{int(facts.get('passes', '0')):,} passes"
+
+
+def read_same(names: str) -> list[dict[str, Any]]:
+    """The results with names of a kind (a regular expression), for one table.
+
+    Raises:
+        ValueError: if there are none, or if they are of different weights.
+    """
+    paths = [path for path in sorted(RESULTS.glob("*.json")) if re.fullmatch(names, path.stem)]
+    if not paths:
+        raise ValueError(f"no results {names} in {RESULTS}; run without --table first")
+    found = [json.loads(path.read_text()) for path in paths]
+    facts = [content["model"]["facts"] for content in found]
+    if any(one != facts[0] for one in facts):
+        which = ", ".join(f"{path.name} after {passes(one)}" for path, one in zip(paths, facts, strict=True))
+        raise ValueError(f"one table cannot hold results of different weights ({which}): measure the old ones again")
+    return found
 
 
 def median_interval(values: list[float], *, seed: int = 0, draws: int = 1000) -> dict[str, float]:

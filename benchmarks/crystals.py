@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import RESULTS, provenance, write_json
+from common import RESULTS, passes, provenance, read_same, write_json
 
 import moldiff
 from moldiff.data.batching import PERIODIC_TABLE, blank_crystals, mix
@@ -131,6 +132,13 @@ def cell(name: str, metric: dict[str, Any] | None, key: str = "value") -> str:
     return f"{text(metric['value'])} ({text(metric['low'])} - {text(metric['high'])})"
 
 
+def stored(name: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """The results of a name by kind and step count, all of the same weights."""
+    return {
+        (one["kind"], one["steps"]): one for one in read_same(rf"crystals-{re.escape(name)}-({'|'.join(KINDS)})-\d+")
+    }
+
+
 def table(results: dict[tuple[str, int], dict[str, Any]]) -> str:
     """Markdown: for each kind a row a number and a column a step count, the floor last."""
     lines: list[str] = []
@@ -163,8 +171,9 @@ def table(results: dict[tuple[str, int], dict[str, Any]]) -> str:
         )
         lines += [
             "",
-            f"{what}; 95 % intervals in brackets. Crystals/s by steps: {speeds} ({where}). Commit "
-            f"{first['meta']['commit'][:12]}; `benchmarks/crystals.py`.",
+            f"{what}; 95 % intervals in brackets. Crystals/s by steps: {speeds} ({where}). Weights after "
+            f"{passes(first['model']['facts'])}, commit {first['meta']['commit'][:12]}; "
+            "`benchmarks/crystals.py`.",
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
@@ -193,14 +202,7 @@ def main() -> None:
                 if count:
                     content = run(generator, kind, count, steps, args=args)
                     print(write_json(f"crystals-{name}-{kind}-{steps}", content))
-    stored = {}
-    for path in RESULTS.glob(f"crystals-{name}-*-*.json"):
-        kind, _, steps = path.stem.removeprefix(f"crystals-{name}-").rpartition("-")
-        if kind in KINDS and steps.isdigit():
-            stored[kind, int(steps)] = json.loads(path.read_text())
-    if not stored:
-        raise ValueError(f"no results crystals-{name}-*.json in {RESULTS}; run without --table first")
-    text = table(stored)
+    text = table(stored(name))
     (RESULTS / f"crystals-{name}.md").write_text(text)
     print(text)
 

@@ -20,6 +20,7 @@ import copy
 import dataclasses
 import json
 import os
+import re
 import time
 import zipfile
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, provenance, write_json
+from common import RESULTS, passes, provenance, read_same, write_json
 
 import moldiff
 from moldiff.data.reference import Reference
@@ -185,6 +186,11 @@ def rows(results: dict[int, dict[str, Any]], names: Sequence[str], *, part: str,
     return lines if len(lines) > 2 else []
 
 
+def stored(name: str) -> dict[int, dict[str, Any]]:
+    """The results of a name by step count, all of the same weights."""
+    return {one["steps"]: one for one in read_same(rf"molecules-{re.escape(name)}-\d+")}
+
+
 def table(results: dict[int, dict[str, Any]]) -> str:
     """Both tables with what a reader must know of them. The two protocols never share a table."""
     steps = sorted(results)
@@ -203,7 +209,8 @@ def table(results: dict[int, dict[str, Any]]) -> str:
         f"{', '.join(map(str, sorted(drawn)))} structures a column over seeds {first['seeds']}, nothing filtered; "
         f"95 % intervals in brackets; the last column is the same for as many test molecules "
         f"({first['evaluation']['meta']['reference']['floor_n']}).{scatter(results)} Molecules/s by steps: {speeds} "
-        f"({where}). Commit {commit}; `benchmarks/molecules.py`.",
+        f"({where}). Weights after {passes(first['model']['facts'])}, commit {commit}; "
+        "`benchmarks/molecules.py`.",
     ]
     bare = rows(results, EDM_ROWS, part="evaluation_edm", protocol="edm")
     if bare:
@@ -256,14 +263,7 @@ def main() -> None:
         for steps in args.steps:
             content = run(generator, steps, args=args, reference=reference)
             print(write_json(f"molecules-{name}-{steps}", content))
-    stored = {}
-    for path in RESULTS.glob(f"molecules-{name}-*.json"):
-        steps = path.stem.rpartition("-")[2]
-        if steps.isdigit():
-            stored[int(steps)] = json.loads(path.read_text())
-    if not stored:
-        raise ValueError(f"no results molecules-{name}-*.json in {RESULTS}; run without --table first")
-    text = table(stored)
+    text = table(stored(name))
     (RESULTS / f"molecules-{name}.md").write_text(text)
     print(text)
 

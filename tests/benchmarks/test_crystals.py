@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 
 pytest.importorskip("pymatgen")
 
+import common
 import crystals
 
 import moldiff
@@ -58,3 +61,24 @@ def test_both_kinds_make_a_table(model: Path, tmp_path: Path) -> None:
     text = crystals.table({("csp", 2): csp, ("denovo", 2): denovo, ("denovo", 10): denovo})
     assert "| match rate, % |" in text and "| structure valid, % | 100.0 (" in text
     assert "| From nothing | 2 steps | 10 steps | real crystals |" in text
+
+
+def test_the_table_is_that_of_the_results() -> None:
+    assert (common.RESULTS / "crystals-mp20.md").read_text() == crystals.table(crystals.stored("mp20"))
+
+
+def test_results_of_other_weights_do_not_share_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    with pytest.raises(ValueError, match="no results crystals-toy"):
+        crystals.stored("toy")
+    one = {"kind": "csp", "steps": 50, "model": {"name": "toy", "facts": {"passes": "64000"}}}
+    other: dict[str, Any] = copy.deepcopy(one) | {"steps": 100}
+    common.write_json("crystals-toy-csp-50", one)
+    common.write_json("crystals-toy-csp-100", other)
+    common.write_json("crystals-toy-two-csp-50", {})  # of another name
+    assert crystals.stored("toy") == {("csp", 50): one, ("csp", 100): other}
+    other["model"]["facts"]["passes"] = "128000"
+    common.write_json("crystals-toy-csp-100", other)
+    both = r"crystals-toy-csp-100\.json after 128,000 passes, crystals-toy-csp-50\.json after 64,000 passes"
+    with pytest.raises(ValueError, match=both):
+        crystals.stored("toy")

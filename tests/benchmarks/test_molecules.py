@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import common
 import molecules
 import numpy as np
 import pytest
@@ -116,6 +117,10 @@ def test_seeds_alone_and_together(made: Made, tmp_path: Path, monkeypatch: pytes
     assert made.calls == 2 and alone["by_seed"]["0"]["valid_connected"] == pytest.approx(5 / 6)
     assert alone["over_seeds"]["valid_connected"]["deviation"] is None
     assert "over the seeds" not in molecules.table({3: alone})
+
+
+def test_the_table_is_that_of_the_results() -> None:
+    assert (common.RESULTS / "molecules-qm9.md").read_text() == molecules.table(molecules.stored("qm9"))
 
 
 def test_the_reference_beside_the_weights_comes_first(made: Made, tmp_path: Path) -> None:
