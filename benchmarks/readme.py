@@ -7,10 +7,15 @@ python benchmarks/readme.py --check    # exits with 1 if README.md differs
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from common import passes
+
+from moldiff.networks.weights import load
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -222,6 +227,20 @@ def sampler(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+@functools.cache
+def shipped(name: str) -> dict[str, str]:
+    """What the header of the weights in the package tells of their training."""
+    return load(ROOT / "moldiff" / "pretrained" / name / "model.safetensors")[1].facts
+
+
+def told(content: dict[str, Any], caption: str) -> str:
+    """A caption that tells of which weights a result is, if not of those in the package."""
+    model = content.get("model", {"name": "qm9", "facts": content.get("facts")})
+    if model["facts"] in (None, shipped(model["name"])):
+        return caption
+    return f"{caption[:-1]} (weights after {passes(model['facts'])}){caption[-1]}"
+
+
 def tables() -> str:
     """All tables for which there are results."""
     lines: list[str] = []
@@ -245,7 +264,8 @@ def tables() -> str:
     for name, write in writers.items():
         content = read(name)
         if content is not None:
-            lines += write(content)
+            gap, caption, *rest = write(content)
+            lines += [gap, told(content, caption), *rest]
     return "\n".join(lines)
 
 
