@@ -53,8 +53,10 @@ from moldiff.denoiser import Clocks, Condition, Denoiser, Prediction
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.evaluation.workers import Workers
 from moldiff.generator import Generator
+from moldiff.generator.drawing import near_sizes
 from moldiff.generator.export import to_arrays
 from moldiff.generator.generator import blank_state
+from moldiff.generator.given import settings
 from moldiff.guidance.gradient import BACKWARD
 from moldiff.molecules.convert import Arrays, canonical_smiles, to_mol
 from moldiff.molecules.descriptors import DESCRIPTORS
@@ -91,15 +93,15 @@ def generate(
     keep_large_blocks()
     cost = Cost()
     config = generator.config
-    sampler = generator.sampler if args.steps is None else dataclasses.replace(generator.sampler, steps=args.steps)
+    sampler = settings(generator, args.steps)
     process = JointProcess.for_molecules(config.diffusion, generator.alphabets, sampler=sampler)
     means = {p.name: p.mean for p in config.properties if p.name in asked}
     plan = generator.guide(target=means, **wishes) if means else generator.guide()
     values = np.stack([asked.get(p.name, np.zeros(len(sizes))) for p in config.properties], 1)
     shown = torch.tensor([p.name in asked for p in config.properties])
     found: list[Any] = [None] * len(sizes)
-    batches = np.array_split(np.argsort(sizes, kind="stable"), -(-len(sizes) // args.batch_size))
-    for number, rows in enumerate(batches):
+    for number, part in enumerate(near_sizes(torch.tensor(sizes), args.batch_size)):
+        rows = part.numpy()
         told = torch.tensor(values[rows]).float().to(generator.device), shown.expand(len(rows), -1).to(generator.device)
         with generator._running():
             done = plan.draw(
@@ -306,11 +308,12 @@ class Results:
 
     def __init__(self, name: str, generator: Generator, args: argparse.Namespace) -> None:
         self.name = f"conditional-{name}"
-        key = {"n": args.n, "seed": args.seed, "steps": args.steps or generator.sampler.steps, "data": args.data.name}
+        sampler = settings(generator, args.steps)
+        key = {"n": args.n, "seed": args.seed, "steps": sampler.steps, "data": args.data.name}
         self.content: dict[str, Any] = {
             "meta": provenance(args.seed),
             "model": {"name": generator.name, "facts": generator.config.facts},
-            "settings": {**key, "batch_size": args.batch_size, "sampler": dataclasses.asdict(generator.sampler)},
+            "settings": {**key, "batch_size": args.batch_size, "sampler": dataclasses.asdict(sampler)},
             "seconds": 0.0,
         }
         path = RESULTS / f"{self.name}.json"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import conditional
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from moldiff.config import SamplerConfig
 from moldiff.data.archive import Archive
 from moldiff.denoiser import Prediction
 from moldiff.molecules.convert import Arrays
@@ -72,6 +76,23 @@ def test_a_run_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert stored["properties"]["gap"]["guidance 1"]["mae"]["value"] is None and written == ["conditional-toy"]
     assert conditional.setting(1.5, 0, 1) == "guidance 1.5"
     assert conditional.setting(0, 20, 4) == "guidance 0, gradient 20, 4 particles"
+
+
+def test_a_run_goes_on_with_the_same_sampler_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(conditional, "RESULTS", tmp_path)
+    shipped = SamplerConfig(steps=50, churn=0.4, temperature=0.7)
+    generator: Any = SimpleNamespace(name="toy", config=SimpleNamespace(facts={"passes": "1"}), sampler=shipped)
+
+    def started(steps: int | None) -> dict[str, Any]:
+        args = argparse.Namespace(n=3, seed=0, steps=steps, data=Path("toy.npz"), batch_size=64, fresh=False)
+        return conditional.Results("toy", generator, args).content
+
+    first = started(20)
+    assert first["settings"]["sampler"] == dataclasses.asdict(shipped.in_steps(20))
+    (tmp_path / "conditional-toy.json").write_text(json.dumps(first | {"seconds": 5.0}))
+    assert started(20)["seconds"] == 5 and started(None)["seconds"] == 0
+    generator.sampler = dataclasses.replace(shipped, churn=0.3)
+    assert started(20)["seconds"] == 0
 
 
 def test_evaluations_are_counted_with_their_backward_passes() -> None:
