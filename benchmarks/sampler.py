@@ -5,7 +5,9 @@
 
 Writes benchmarks/results/sampler.json, or another name, as it goes: V&C, stability, unique, MMFF94 energy drop, rings,
 aromatic share and share of hydrogen of each setting at each number of steps. Settings change one thing of the shipped
-ones, but for the three with "order" in their names, which are those of before.
+ones, but for the three with "order" in their names, which are those of before. With fewer steps than the model's own
+churn and temperature are smaller as in every sample of so few (`SamplerConfig.in_steps`), but for "churn and
+temperature of 50 steps". What comes to the same sampler as something before it is not drawn again.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import argparse
 import dataclasses
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from common import median_interval, provenance, write_json
 
 import moldiff
+from moldiff.config import SamplerConfig
 from moldiff.molecules.energy import mmff_drop
 from moldiff.molecules.summary import rate, summary
 from moldiff.molecules.validity import Verdict
@@ -32,13 +36,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "first order": {**OLD, "order": 1, "churn": 0.0},
     "second order": {**OLD, "order": 2, "churn": 0.0},
     "no churn": {"churn": 0.0},
+    "churn 0.4": {"churn": 0.4},
     "churn 0.8": {"churn": 0.8},
     "no re-masking": {"remask": 0.0},
     "re-masking 10": {"remask": 10.0},
     "re-masking 50": {"remask": 50.0},
     "temperature 1": {"temperature": 1.0},
     "temperature 0.9": {"temperature": 0.9},
-    "temperature 0.7": {"temperature": 0.7},
+    "temperature 0.8": {"temperature": 0.8},
     "confidence 0.3": {"confidence": 0.3},
     "grid density 2": {"density": 2.0},
     "grid density 2.7": {"density": 2.7},
@@ -47,6 +52,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "any number of electrons": {"closed_shell": False},
     "neither": {"redraw": 0, "closed_shell": False},
 }
+
+
+def samplers(shipped: SamplerConfig, names: Sequence[str], steps: Sequence[int]) -> dict[SamplerConfig, str]:
+    """Each different sampler of these settings and numbers of steps, with the first setting that it comes from."""
+    found: dict[SamplerConfig, str] = {}
+    for name, count in itertools.product(names, steps):
+        changed = dataclasses.replace(shipped, **SETTINGS[name])
+        found.setdefault(dataclasses.replace(changed, steps=count) if name == STEADY else changed.in_steps(count), name)
+    return found
 
 
 def judged(verdicts: list[Verdict]) -> dict[str, Any]:
@@ -77,20 +91,18 @@ def main() -> None:
     parser.add_argument("--out", default="sampler")
     args = parser.parse_args()
     generator = moldiff.load(args.model)
-    shipped = generator.sampler
     results: list[dict[str, Any]] = []
-    for name, steps in itertools.product(args.settings, args.steps):
-        changed = dataclasses.replace(shipped, **SETTINGS[name])
-        generator.sampler = dataclasses.replace(changed, steps=steps) if name == STEADY else changed.in_steps(steps)
+    for config, name in samplers(generator.sampler, args.settings, args.steps).items():
+        generator.sampler = config
         start = time.perf_counter()
         verdicts = [item.verdict for item in generator.stream(args.n, seed=args.seed)]
-        result = {"setting": name, "steps": steps, "sampler": dataclasses.asdict(generator.sampler), **judged(verdicts)}
+        result = {"setting": name, "steps": config.steps, "sampler": dataclasses.asdict(config), **judged(verdicts)}
         results.append(result)
         both, drop = result["valid_connected"], result["mmff_drop"]
         share = f"{100 * both['value']:.1f} ({100 * both['low']:.1f}-{100 * both['high']:.1f}) %"
         strain = f"{drop['value']:.2f} ({drop['low']:.2f}-{drop['high']:.2f}) kcal/mol"
         print(
-            f"{name:24} {steps:4} steps: V&C {share}, MMFF94 drop {strain}, "
+            f"{name:24} {config.steps:4} steps: V&C {share}, MMFF94 drop {strain}, "
             f"aromatic {100 * result['aromatic']['value']:.1f} %, {time.perf_counter() - start:.0f} s",
             flush=True,
         )
