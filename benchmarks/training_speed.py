@@ -4,9 +4,10 @@
 
 Straightforward means: eager, the system's own allocator settings and batches of random molecules, padded to the largest
 of them. Network, losses, optimiser, precision, batch size and threads are the same. `moldiff` is what a run of half an
-hour or more does: it compiles first, which is timed apart. Each runs in a process of its own, since the allocator is
-set once a process; they take turns, the others asleep, and the median over the turns counts. Two more processes tell
-what is gained without compiling, and by the allocator alone. Writes benchmarks/results/training_speed.json.
+hour or more does: it compiles first, which is timed apart and starts from an empty cache. Each runs in a process of its
+own, since the allocator is set once a process; they take turns, the others asleep, and the median over the turns
+counts. Two more processes tell what is gained without compiling, and by the allocator alone. Writes
+benchmarks/results/training_speed.json.
 """
 
 from __future__ import annotations
@@ -140,7 +141,12 @@ class Contestant:
     """The process of one kind."""
 
     def __init__(self, kind: str, arguments: list[str]) -> None:
-        environment = {**os.environ, "MOLDIFF_ALLOCATOR": "1" if KINDS[kind].allocator else "0"}
+        self.cache = tempfile.TemporaryDirectory()  # nothing compiled before
+        environment = {
+            **os.environ,
+            "MOLDIFF_ALLOCATOR": "1" if KINDS[kind].allocator else "0",
+            "TORCHINDUCTOR_CACHE_DIR": self.cache.name,
+        }
         self.process = subprocess.Popen(
             [sys.executable, __file__, *arguments, "--work", kind],
             stdin=subprocess.PIPE,
@@ -170,6 +176,7 @@ class Contestant:
         if self.process.stdin:
             self.process.stdin.close()
         self.process.wait(timeout=60)
+        self.cache.cleanup()
 
 
 def main() -> None:
