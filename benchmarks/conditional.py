@@ -103,7 +103,7 @@ def generate(
     for number, part in enumerate(near_sizes(torch.tensor(sizes), args.batch_size)):
         rows = part.numpy()
         told = torch.tensor(values[rows]).float().to(generator.device), shown.expand(len(rows), -1).to(generator.device)
-        with generator._running():
+        with generator.execution.running():
             done = plan.draw(
                 cost.counted(denoiser(generator.network, process)),
                 process,

@@ -195,7 +195,8 @@ class CrystalPairFeatures(nn.Module):
 
     def forward(self, state: State, clocks: Clocks, previous: Prediction | None, cells: Tensor) -> Tensor:
         """First scalars of pairs; `cells` (B, 13) describes the noisy and the guessed cell."""
-        dtype = next(self.parameters()).dtype
+        # weights may be bf16, geometry never is
+        dtype = torch.promote_types(self.cells.weight.dtype, torch.float32)
         noisy = self._geometry(state.field("fractional").to(dtype), state.field("cell").to(dtype))
         guess = torch.zeros_like(noisy)
         if previous is not None and previous.fractional is not None and previous.cell is not None:
