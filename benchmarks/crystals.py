@@ -59,7 +59,7 @@ def predict(
     Returns:
         `moldiff.crystals.convert.CrystalArrays` in the order of the compositions.
     """
-    config = dataclasses.replace(generator.sampler, steps=steps)
+    config = generator.sampler.in_steps(steps)
     process = JointProcess.for_crystals(generator.config.diffusion, generator.alphabets, sampler=config)
     model, known = denoiser(generator.network, process), generator.alphabets["elements"]
     made: dict[int, Any] = {}
@@ -108,7 +108,7 @@ def run(generator: Any, kind: str, count: int, steps: int, *, args: argparse.Nam
     return {
         "meta": provenance(args.seed),
         "model": {"name": generator.name, "facts": generator.config.facts},
-        "sampler": dataclasses.asdict(generator.sampler) | {"steps": steps},
+        "sampler": dataclasses.asdict(generator.sampler.in_steps(steps)),
         "kind": kind,
         "steps": steps,
         "n": len(drawn),

@@ -132,7 +132,7 @@ def run(generator: Any, steps: int, *, args: argparse.Namespace, reference: Refe
     return {
         "meta": provenance(args.seeds[0]),
         "model": {"name": generator.name, "facts": generator.config.facts},
-        "sampler": dataclasses.asdict(generator.sampler) | {"steps": steps},
+        "sampler": dataclasses.asdict(generator.sampler.in_steps(steps)),
         "steps": steps,
         "seeds": args.seeds,
         "n": args.n,

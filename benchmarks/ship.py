@@ -146,8 +146,8 @@ def main() -> None:
         quality = json.loads(path.read_text())
         if quality["model"]["facts"] != config.facts:
             raise ValueError(f"{path} judges other weights: {quality['model']['facts']} instead of {config.facts}")
-        ours = dataclasses.asdict(config.sampler)
-        other = {k: v for k, v in quality.get("sampler", ours).items() if k != "steps" and v != ours.get(k)}
+        ours = dataclasses.asdict(config.sampler.in_steps(quality["steps"]))
+        other = {k: v for k, v in quality.get("sampler", ours).items() if v != ours.get(k)}
         if other:
             raise ValueError(f"{path} was sampled with {other}, these weights carry {ours}: run it again")
         # of two kinds of results the first one counts where both have a number
