@@ -28,6 +28,7 @@ from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
 from moldiff.diffusion.tasks import draw_clocks, draw_crystal_clocks
+from moldiff.networks.compilation import running
 from moldiff.networks.conditioning import drop_properties
 from moldiff.networks.weights import alphabets, build, save
 from moldiff.state import centred
@@ -358,13 +359,13 @@ class Trainer:
         """
         self.average.swap(self.network)
         self.network.eval()
-        compiled, self.network.compiled = self.network.compiled, "never"  # for another batch size, once in a while
         try:
             generator = torch.Generator(self.device).manual_seed(mix(self.config.seed, 3, self.step))
             process = self.make_process(self.model.diffusion, self.alphabets, sampler=self.model.sampler)
             rows = self.batches.groups[int(self.batches.weights.argmax())].state
             state = widen(rows.index(slice(0, self.config.check_samples)))
-            with self.autocast():
+            # another batch size, once in a while, is not worth its graphs
+            with self.autocast(), running(self.network, "never"):
                 done = sample(self.denoiser, process, state=state, generator=generator, config=self.model.sampler)
             if self.crystals:
                 share = {"structure_valid": check_crystals(done)}
@@ -373,7 +374,6 @@ class Trainer:
                 share = {"stable": stable, "connected": connected, "both": stable & connected}
             return {name: round(float(value.float().mean()), 4) for name, value in share.items()} | {"of": len(state)}
         finally:
-            self.network.compiled = compiled
             self.average.swap(self.network)
             self.network.train()
 
