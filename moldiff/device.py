@@ -1,4 +1,4 @@
-"""Where a model runs: the one reading of a device's name, for training and sampling."""
+"""Where a model runs: the one reading of a device's name, for training and sampling; what it is and when its memory ran out."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def choose_device(name: str, local: int = 0) -> torch.device:
         return torch.device("cuda", local) if name == "cuda" else torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"unknown device {name!r}: device must be 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def hardware(device: torch.device, ranks: int) -> str:
+    """The hardware of a run in words."""
+    if device.type == "cuda":
+        return f"{ranks} x {torch.cuda.get_device_name(device)}"
+    return f"{ranks * torch.get_num_threads()} CPU threads in {ranks} process{'es' if ranks > 1 else ''}"

@@ -24,7 +24,7 @@ from moldiff.data.archive import Archive
 from moldiff.data.batching import Batches, mix, widen
 from moldiff.data.crystal_archive import CrystalArchive
 from moldiff.denoiser import Prediction
-from moldiff.device import choose_device
+from moldiff.device import choose_device, hardware, out_of_memory
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
 from moldiff.diffusion.tasks import draw_clocks, draw_crystal_clocks
@@ -395,15 +395,3 @@ def with_columns(archive: Archive | CrystalArchive, names: Sequence[str]) -> Arc
         property_names=np.array(list(names), dtype=np.str_),
         property_units=np.array(units, dtype=np.str_),
     )
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on a GPU or a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def hardware(device: torch.device, ranks: int) -> str:
-    """The hardware of a run in words."""
-    if device.type == "cuda":
-        return f"{ranks} x {torch.cuda.get_device_name(device)}"
-    return f"{ranks * torch.get_num_threads()} CPU threads in {ranks} process{'es' if ranks > 1 else ''}"
