@@ -1,4 +1,4 @@
-"""Where a model runs: the one reading of a device's name, for training and sampling; what it is and when its memory ran out."""
+"""Where a model runs: one reading of a device's name, for training and sampling; what it is, and a full memory."""
 
 from __future__ import annotations
 
