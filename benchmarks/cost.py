@@ -199,7 +199,8 @@ def main() -> None:
     args = parser.parse_args()
     allocator = keep_large_blocks()
     if args.compile:  # the time to compile is that of a machine that never did
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()
+        cache = tempfile.TemporaryDirectory()  # removed at the end
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache.name
     torch.manual_seed(0)
     generator = moldiff.load(args.model, device=args.device, precision=args.precision)
     counts = torch.tensor([float(count) for count in generator.config.sizes.values()])

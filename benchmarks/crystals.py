@@ -31,6 +31,7 @@ from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
 from moldiff.evaluation import evaluate
 from moldiff.evaluation.definitions import definition
+from moldiff.generator.crystal_plan import settings
 from moldiff.generator.export import to_crystals
 
 KINDS = {
@@ -59,7 +60,7 @@ def predict(
     Returns:
         `moldiff.crystals.convert.CrystalArrays` in the order of the compositions.
     """
-    config = generator.sampler.in_steps(steps)
+    config = settings(generator, steps)
     process = JointProcess.for_crystals(generator.config.diffusion, generator.alphabets, sampler=config)
     model, known = denoiser(generator.network, process), generator.alphabets["elements"]
     made: dict[int, Any] = {}
@@ -108,7 +109,7 @@ def run(generator: Any, kind: str, count: int, steps: int, *, args: argparse.Nam
     return {
         "meta": provenance(args.seed),
         "model": {"name": generator.name, "facts": generator.config.facts},
-        "sampler": dataclasses.asdict(generator.sampler.in_steps(steps)),
+        "sampler": dataclasses.asdict(settings(generator, steps)),
         "kind": kind,
         "steps": steps,
         "n": len(drawn),

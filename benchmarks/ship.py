@@ -19,6 +19,7 @@ from moldiff.data.crystal_archive import CrystalArchive
 from moldiff.data.reference import Reference
 from moldiff.data.sizes import SizeTable
 from moldiff.evaluation.crystal_reference import CrystalReference
+from moldiff.generator import crystal_plan, given
 from moldiff.training.run import open_archive
 
 PRETRAINED = Path(moldiff.__file__).parent / "pretrained"
@@ -146,7 +147,8 @@ def main() -> None:
         quality = json.loads(path.read_text())
         if quality["model"]["facts"] != config.facts:
             raise ValueError(f"{path} judges other weights: {quality['model']['facts']} instead of {config.facts}")
-        ours = dataclasses.asdict(config.sampler.in_steps(quality["steps"]))
+        sampler = (crystal_plan if crystals else given).settings(generator, quality["steps"])
+        ours = dataclasses.asdict(sampler)
         other = {k: v for k, v in quality.get("sampler", ours).items() if v != ours.get(k)}
         if other:
             raise ValueError(f"{path} was sampled with {other}, these weights carry {ours}: run it again")

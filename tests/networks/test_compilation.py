@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ from moldiff.data.batching import blank_crystals
 from moldiff.denoiser import Clocks
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.networks import compilation
-from moldiff.networks.compilation import choose, compiled, eager, works
+from moldiff.networks.compilation import choose, compiled, eager, running, works
 from moldiff.networks.trunk import Trunk
 from moldiff.state import Alphabet, State
 
@@ -40,44 +40,48 @@ def test_a_compiler_that_fails_is_told_of_and_nothing_breaks() -> None:
     assert works(lambda: None)
 
 
-def test_compiled_parts_give_the_same_numbers_in_one_graph_for_all_sizes(
-    monkeypatch: pytest.MonkeyPatch,
-    make_trunk: Callable[..., Trunk],
-    random_state: Callable[..., State],
-    alphabets: dict[str, Alphabet],
-) -> None:
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Nothing is compiled yet; the number of graphs made since."""
     if not (shutil.which("g++") or shutil.which("clang++")):
         # torch traces and guards as it would, and leaves the code to its eager kernels
         backend = functools.cache(lambda function: torch.compile(function, dynamic=True, backend="aot_eager"))
         monkeypatch.setattr(compilation, "_compiled", backend)
     torch._dynamo.reset()
     counters.clear()
-    network = make_trunk()
-    model = denoiser(network, JointProcess.for_molecules(DiffusionConfig(), alphabets))
-    with torch.no_grad():
-        # the first sizes are unlike one another and any width of the network
-        for sizes in ((13, 7, 5, 13, 11, 2, 13), (9, 9, 4), (6,) * 8, (4, 16, 16, 3)):
-            state = random_state(sizes)
-            clocks = Clocks.shared(state, 0.5)
-            network.compiled = "never"
-            first = model(state, clocks, None, None)
-            exact = model(state, clocks, None, first)
-            network.compiled = "sampling"
-            found = model(state, clocks, None, model(state, clocks, None, None))
-            for name in ("positions", "elements", "charges", "bonds"):
-                assert torch.allclose(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-3), name
+    return lambda: counters["stats"]["unique_graphs"]
+
+
+@torch.no_grad()
+def same_numbers(network: Trunk, process: JointProcess, state: State, fields: Sequence[str]) -> None:
+    """Without a guess and with one, compiled parts give what they give as they are."""
+    model, clocks = denoiser(network, process), Clocks.shared(state, 0.5)
+    with running(network, "never"):
+        first = model(state, clocks, None, None)
+        exact = model(state, clocks, None, first)
+    with running(network, "sampling"):
+        found = model(state, clocks, None, model(state, clocks, None, None))
+    for name in fields:
+        assert torch.allclose(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-3), name
+
+
+def test_compiled_parts_give_the_same_numbers_in_one_graph_for_all_sizes(
+    graphs: Callable[[], int],
+    make_trunk: Callable[..., Trunk],
+    random_state: Callable[..., State],
+    alphabets: dict[str, Alphabet],
+) -> None:
+    network, process = make_trunk(), JointProcess.for_molecules(DiffusionConfig(), alphabets)
+    # the first sizes are unlike one another and any width of the network
+    for sizes in ((13, 7, 5, 13, 11, 2, 13), (9, 9, 4), (6,) * 8, (4, 16, 16, 3)):
+        same_numbers(network, process, random_state(sizes), ("positions", "elements", "charges", "bonds"))
     # blocks, first features of pairs, heads
-    assert counters["stats"]["unique_graphs"] == 3
+    assert graphs() == 3
 
 
 def test_compiled_blocks_of_crystals_give_the_same_numbers_in_one_graph(
-    monkeypatch: pytest.MonkeyPatch, tiny: NetworkConfig
+    graphs: Callable[[], int], tiny: NetworkConfig
 ) -> None:
-    if not (shutil.which("g++") or shutil.which("clang++")):
-        backend = functools.cache(lambda function: torch.compile(function, dynamic=True, backend="aot_eager"))
-        monkeypatch.setattr(compilation, "_compiled", backend)
-    torch._dynamo.reset()
-    counters.clear()
     elements = {"elements": Alphabet(("Li", "O", "Fe", "P"))}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -85,17 +89,9 @@ def test_compiled_blocks_of_crystals_give_the_same_numbers_in_one_graph(
         for weight in network.parameters():
             torch.nn.init.normal_(weight, std=weight.shape[-1] ** -0.5)
     process = JointProcess.for_crystals(DiffusionConfig.for_crystals(LatticeConfig()), elements)
-    model = denoiser(network, process)
-    with torch.no_grad():
-        for sizes in ((13, 7, 5, 13, 11, 2, 13), (9, 9, 4), (6,) * 8):
-            state = blank_crystals(list(sizes))
-            clocks = Clocks.shared(state, 0.5)
-            state = process.prior(state, clocks, generator=torch.Generator().manual_seed(1))
-            network.compiled = "never"
-            first = model(state, clocks, None, None)
-            exact = model(state, clocks, None, first)
-            network.compiled = "sampling"
-            found = model(state, clocks, None, first)
-            for name in ("fractional", "cell", "elements"):
-                assert torch.allclose(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-3), name
-    assert counters["stats"]["unique_graphs"] == 1
+    for sizes in ((13, 7, 5, 13, 11, 2, 13), (9, 9, 4), (6,) * 8):
+        state = blank_crystals(sizes)
+        clocks = Clocks.shared(state, 0.5)
+        noisy = process.prior(state, clocks, generator=torch.Generator().manual_seed(1))
+        same_numbers(network, process, noisy, ("fractional", "cell", "elements"))
+    assert graphs() == 1
