@@ -72,7 +72,7 @@ def recorded_compiler(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     names: list[str] = []
 
-    def record(function: Any) -> Any:
+    def record(function: Any, **options: Any) -> Any:
         names.append(function.__qualname__)
         return function
 
@@ -85,7 +85,7 @@ def broken_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch.compile fails as where there is no C++ compiler."""
     from moldiff.networks import compilation
 
-    def broken(function: Any) -> Any:
+    def broken(function: Any, **options: Any) -> Any:
         raise RuntimeError("no C++ compiler")
 
     monkeypatch.setattr(compilation, "_compiled", broken)

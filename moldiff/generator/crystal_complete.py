@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from moldiff.generator.crystal_results import DrawnCrystal, atoms_of, judge
 from moldiff.generator.drawing import near_sizes
 from moldiff.generator.export import to_crystals
 from moldiff.generator.formulas import symbols
+from moldiff.generator.threads import go_on
 from moldiff.state import State
 
 if TYPE_CHECKING:
@@ -182,6 +184,7 @@ def stream(
         with tqdm(total=n, unit="crystal", disable=not progress) as bar:
 
             def advance(step: Step) -> None:
+                go_on()
                 bar.update(len(step.state) / (config.steps * plan.particles))
 
             def draw(place: int, state: State) -> State:
@@ -197,7 +200,8 @@ def stream(
                         callback=advance,
                     )
 
-            for rows, done in model.ranks.share(parts, blank=blank, draw=draw, arrived=bar.update):
+            each = partial(model.execution.each, alone=plan.goal.alone)
+            for rows, done in model.ranks.share(parts, blank=blank, draw=draw, arrived=bar.update, each=each):
                 for number, arrays in zip(rows.tolist(), to_crystals(done, model.alphabets), strict=True):
                     yield finished(seed_crystal, arrays, number, f"{model.name}-{seed}-{number}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, final
 
@@ -27,6 +28,7 @@ from moldiff.generator.execution import Execution
 from moldiff.generator.export import to_crystals
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Report
+from moldiff.generator.threads import go_on
 from moldiff.networks.weights import alphabets
 from moldiff.state import Alphabet, State
 
@@ -333,6 +335,7 @@ class CrystalGenerator:
         work = n * config.steps * plan.evaluations
 
         def advance(step: Step) -> None:
+            go_on()
             if bar is not None:
                 bar.update(len(step.state) / (config.steps * plan.particles))
 
@@ -346,6 +349,7 @@ class CrystalGenerator:
             blank=lambda rows: blank_crystals(sizes[rows].tolist(), device=self.device),
             draw=draw,
             arrived=lambda count: None if bar is None else bar.update(count),
+            each=partial(self.execution.each, alone=plan.goal.alone),
         )
 
     def _judge(self, batches: Iterator[tuple[Tensor, State]], *, seed: int, first: int) -> Iterator[DrawnCrystal]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, final
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from moldiff.denoiser import Clocks, Network
 from moldiff.device import choose_device
 from moldiff.diffusion.joint import JointProcess, denoiser
+from moldiff.generator import threads
 from moldiff.networks.compilation import When, running, works
 from moldiff.networks.trunk import Trunk
 from moldiff.state import State
@@ -71,7 +73,8 @@ class Execution:
             self.network = halved(self.network)
         self.compile = compile
         self._example = example
-        self._works: bool | None = None
+        self._lock = threading.Lock()
+        self._works: dict[int, bool] = {}
 
     def pays(self, work: int) -> bool:
         """Whether to compile for so many structures times evaluations."""
@@ -88,14 +91,31 @@ class Execution:
         """
         if not self.pays(work):
             return False
-        if self._works is None:
-            if bar is not None:
-                bar.set_description("compiling")
-            with self._computing(compiled=True):
-                self._works = works(self._evaluate)
-            if bar is not None:
-                bar.set_description()
-        return self._works
+        # compiled code is made for a number of threads
+        count = torch.get_num_threads()
+        with self._lock:
+            if count not in self._works:
+                if bar is not None:
+                    bar.set_description("compiling")
+                with self._computing(compiled=True):
+                    self._works[count] = works(self._evaluate)
+                if bar is not None:
+                    bar.set_description()
+            return self._works[count]
+
+    def each(
+        self, draw: Callable[[int], threads.Result], places: Sequence[int], *, alone: bool = False
+    ) -> Iterator[threads.Result]:
+        """Draw batches in order: several at once on a CPU, see `moldiff.generator.threads`.
+
+        Args:
+            draw: of its place, a batch.
+            places: of the batches.
+            alone: draw one after the other, as what runs a function of the user's must.
+        """
+        if alone or self.device.type != "cpu" or not isinstance(self.network, Trunk):
+            return map(draw, places)
+        return threads.each(draw, places)
 
     def running(self, work: int = 0, *, bar: Any = None) -> contextlib.AbstractContextManager[None]:
         """A context in which the network is evaluated; arguments as for `prepare`."""
@@ -106,7 +126,7 @@ class Execution:
         nothing: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         half = torch.autocast(self.device.type, torch.bfloat16) if self.half else nothing
         when: When = "sampling" if compiled else "never"
-        with half, running(self.network, when) if isinstance(self.network, Trunk) else nothing:
+        with half, running(when):
             yield
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -27,6 +28,7 @@ from moldiff.generator.guided import Guidance, Wishes
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Drawn, Molecules, Report, failure
 from moldiff.generator.tasks import Tasks
+from moldiff.generator.threads import go_on
 from moldiff.networks.weights import alphabets
 from moldiff.state import Alphabet, State
 
@@ -127,6 +129,7 @@ class Generator(Tasks):
         work = 0 if guidance.gradient else n * config.steps * guidance.evaluations
 
         def advance(step: Step) -> None:
+            go_on()
             if bar is not None:
                 bar.update(len(step.state) / (config.steps * guidance.particles))
 
@@ -140,6 +143,7 @@ class Generator(Tasks):
             blank=lambda rows: blank_state(sizes[rows]).to(self.device),
             draw=draw,
             arrived=lambda count: None if bar is None else bar.update(count),
+            each=partial(self.execution.each, alone=guidance.goal.alone),
         )
 
     def _example(self, sizes: list[int]) -> tuple[JointProcess, State]:

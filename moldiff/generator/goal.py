@@ -73,6 +73,11 @@ class Goal:
             )
 
     @property
+    def alone(self) -> bool:
+        """Whether batches are drawn one after the other, as a reward may need that knows of no threads."""
+        return self.rewards is not None
+
+    @property
     def steered(self) -> bool:
         """Whether particles compete."""
         return self.rewards is not None or self.by_target

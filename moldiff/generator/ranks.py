@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import timedelta
 from typing import final
 
@@ -20,6 +20,9 @@ from moldiff.state import State
 
 Batches = Generator[tuple[Tensor, State], None, None]
 """Finished batches: the numbers of their structures, and the structures."""
+
+Each = Callable[[Callable[[int], tuple[State, State]], Sequence[int]], Iterable[tuple[State, State]]]
+"""``each(draw, places)``: what `draw` makes of each place, in order."""
 
 #: Longest time that a process waits for another.
 PATIENCE = timedelta(hours=24)
@@ -75,6 +78,7 @@ class Ranks:
         blank: Callable[[Tensor], State],
         draw: Callable[[int, State], State],
         arrived: Callable[[int], None] | None = None,
+        each: Each = map,
     ) -> Batches:
         """Draw batches, each by one process; process 0 yields all of them in order, the others none.
 
@@ -83,13 +87,19 @@ class Ranks:
             blank: of the numbers of a batch, the State it starts from.
             draw: of the place of a batch and that State, the finished one, of the same shapes.
             arrived: told the size of each batch that another process drew.
+            each: how this process draws its own, in order.
         """
+
+        def one(place: int) -> tuple[State, State]:
+            start = blank(parts[place])
+            return start, draw(place, start)
+
         waiting = [place for place in range(len(parts)) if self._owner(place) != self.rank] if self.rank == 0 else []
+        own = iter(each(one, [place for place in range(len(parts)) if self._owner(place) == self.rank]))
         try:
             for place, rows in enumerate(parts):
                 if self._owner(place) == self.rank:
-                    start = blank(rows)
-                    done = draw(place, start)
+                    start, done = next(own)
                     if self.rank == 0:
                         yield rows, done
                     else:

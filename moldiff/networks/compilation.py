@@ -6,19 +6,17 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 #: When the parts of a trunk run compiled: never, where no gradient is recorded, or always.
 When = Literal["never", "sampling", "always"]
 
-
-class Compilable(Protocol):
-    """A network whose parts can run compiled."""
-
-    compiled: When
+#: What `running` says in this thread.
+_now: ContextVar[When | None] = ContextVar("when parts run compiled", default=None)
 
 
 class Run(Protocol):
@@ -39,27 +37,38 @@ def compiled(part: nn.Module, *arguments: Any) -> Any:
     return _compiled(type(part).forward)(part, *arguments)
 
 
+def unlocked(part: nn.Module, *arguments: Any) -> Any:
+    """Call a part compiled for a CPU, its graph as one call of C++ during which other threads run Python."""
+    return _compiled(type(part).forward, cpp_wrapper=True)(part, *arguments)
+
+
 @functools.cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     # sizes stay symbols, or each atom count would cost a compilation
-    return torch.compile(function, dynamic=True)
+    return torch.compile(function, dynamic=True, options=options or None)
 
 
-def choose(when: When, *sizes: int) -> Run:
-    """How to run a part whose inputs have these batch and atom counts; a size of one would need its own graph."""
-    if when == "never" or (when == "sampling" and torch.is_grad_enabled()) or min(sizes) < 2:
+def choose(when: When, mask: Tensor) -> Run:
+    """How to run a part that looks at pairs.
+
+    Args:
+        when: the network's own rule; that of a `running` context counts before it.
+        mask: (B, N) atoms that are there; a size of one would need its own graph.
+    """
+    when = _now.get() or when
+    if when == "never" or (when == "sampling" and torch.is_grad_enabled()) or min(mask.shape) < 2:
         return eager
-    return compiled
+    return unlocked if when == "sampling" and mask.device.type == "cpu" else compiled
 
 
 @contextlib.contextmanager
-def running(network: Compilable, when: When) -> Iterator[None]:
-    """Let the parts of a network run compiled at these times within the context, and as before after it."""
-    before, network.compiled = network.compiled, when
+def running(when: When) -> Iterator[None]:
+    """Let the parts of networks run compiled at these times within the context, in this thread alone."""
+    before = _now.set(when)
     try:
         yield
     finally:
-        network.compiled = before
+        _now.reset(before)
 
 
 def works(evaluate: Callable[[], object]) -> bool:

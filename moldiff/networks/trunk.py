@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from moldiff.config import NetworkConfig
 from moldiff.denoiser import Clocks, Condition, CrystalPreconditioning, Preconditioning, Prediction
-from moldiff.networks.compilation import Run, When, choose, compiled, eager
+from moldiff.networks.compilation import Run, When, choose, eager
 from moldiff.networks.conditioning import Conditioning
 from moldiff.networks.heads import CrystalHeads, SymbolHeads
 from moldiff.networks.layers import Atoms, Block, Frame, FreeFrame, directions
@@ -38,7 +38,8 @@ class Trunk(nn.Module):
         classes: a property each, how many classes it has; 0 for a number.
 
     Attributes:
-        compiled: when the blocks and what else looks at pairs run compiled, see `moldiff.networks.compilation`.
+        compiled: when the blocks and what else looks at pairs run compiled where no context of
+            `moldiff.networks.compilation.running` says it.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class Trunk(nn.Module):
         weight = counts / counts.sum(-1, keepdim=True).clamp_min(1)
         # an atom without others attends to itself, and not to padding
         bias = torch.where(counts | torch.diag_embed(~counts.any(-1)), 0.0, -1e4)
-        if run is compiled:
+        if run is not eager:
             # views, as linear maps make them, would need a graph of their own
             atoms = atoms._replace(h=atoms.h.clone(), e=atoms.e.clone())
         for block in self.blocks:
@@ -122,7 +123,7 @@ class Trunk(nn.Module):
             u = u * (10 / u.norm(dim=-1, keepdim=True).clamp_min(10))
             guessed = directions(guess)[1]
 
-        run = choose(self.compiled, *mask.shape)
+        run = choose(self.compiled, mask)
         noisy, squared = directions(x)
         embedding = self.conditioning(state, clocks, condition, has_guess=previous is not None)
         h = self.atoms(state, clocks, previous)
@@ -176,7 +177,7 @@ class Trunk(nn.Module):
         e = self.pairs(state, clocks, previous, cells)
         # an atom sees its own images: the pair i = i counts
         counts = mask[:, :, None] & mask[:, None, :]
-        run = choose(self.compiled, *mask.shape)
+        run = choose(self.compiled, mask)
         atoms = self._walk(run, self._start(h, e, u), frame, noisy, embedding, counts)
         elements, invariants = self.heads(atoms.h, mask)
         return Prediction(

@@ -365,7 +365,7 @@ class Trainer:
             rows = self.batches.groups[int(self.batches.weights.argmax())].state
             state = widen(rows.index(slice(0, self.config.check_samples)))
             # another batch size, once in a while, is not worth its graphs
-            with self.autocast(), running(self.network, "never"):
+            with self.autocast(), running("never"):
                 done = sample(self.denoiser, process, state=state, generator=generator, config=self.model.sampler)
             if self.crystals:
                 share = {"structure_valid": check_crystals(done)}

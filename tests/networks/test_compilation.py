@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -16,19 +18,32 @@ from moldiff.data.batching import blank_crystals
 from moldiff.denoiser import Clocks
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.networks import compilation
-from moldiff.networks.compilation import choose, compiled, eager, running, works
+from moldiff.networks.compilation import choose, compiled, eager, running, unlocked, works
 from moldiff.networks.trunk import Trunk
 from moldiff.state import Alphabet, State
 
 
 def test_what_runs_compiled_is_chosen_by_gradients_and_sizes() -> None:
-    assert choose("never", 8, 8) is eager
-    assert choose("sampling", 8, 8) is eager  # a gradient would be recorded
-    assert choose("always", 8, 8) is compiled
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    assert choose("never", mask) is eager
+    assert choose("sampling", mask) is eager  # a gradient would be recorded
+    assert choose("always", mask) is compiled
     with torch.no_grad():
-        assert choose("sampling", 8, 8) is compiled
-        assert choose("sampling", 1, 8) is eager
-        assert choose("always", 8, 1) is eager
+        assert choose("sampling", mask) is unlocked
+        assert choose("sampling", mask.to("meta")) is compiled  # a device of its own has no threads to unlock
+        assert choose("sampling", mask[:1]) is eager
+        assert choose("always", mask[:, :1]) is eager
+
+
+def test_a_context_counts_before_the_network_and_in_its_thread_alone() -> None:
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    with running("always"), ThreadPoolExecutor(1) as pool:
+        assert choose("never", mask) is compiled
+        with running("never"):  # a reward that asks the same model
+            assert choose("always", mask) is eager
+        assert choose("never", mask) is compiled
+        assert pool.submit(choose, "never", mask).result() is eager
+    assert choose("never", mask) is eager
 
 
 def test_a_compiler_that_fails_is_told_of_and_nothing_breaks() -> None:
@@ -45,8 +60,11 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Nothing is compiled yet; the number of graphs made since."""
     if not (shutil.which("g++") or shutil.which("clang++")):
         # torch traces and guards as it would, and leaves the code to its eager kernels
-        backend = functools.cache(lambda function: torch.compile(function, dynamic=True, backend="aot_eager"))
-        monkeypatch.setattr(compilation, "_compiled", backend)
+        @functools.cache
+        def traced(function: Any, **options: Any) -> Any:
+            return torch.compile(function, dynamic=True, backend="aot_eager")
+
+        monkeypatch.setattr(compilation, "_compiled", traced)
     torch._dynamo.reset()
     counters.clear()
     return lambda: counters["stats"]["unique_graphs"]
@@ -56,10 +74,10 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
 def same_numbers(network: Trunk, process: JointProcess, state: State, fields: Sequence[str]) -> None:
     """Without a guess and with one, compiled parts give what they give as they are."""
     model, clocks = denoiser(network, process), Clocks.shared(state, 0.5)
-    with running(network, "never"):
+    with running("never"):
         first = model(state, clocks, None, None)
         exact = model(state, clocks, None, first)
-    with running(network, "sampling"):
+    with running("sampling"):
         found = model(state, clocks, None, model(state, clocks, None, None))
     for name in fields:
         assert torch.allclose(getattr(found, name), getattr(exact, name), rtol=1e-3, atol=1e-3), name
