@@ -67,7 +67,7 @@ def write_json(name: str, content: dict[str, Any]) -> Path:
 
 def passes(facts: dict[str, str]) -> str:
     """How long weights were trained, of what their header tells."""
-    mean = ", a mean of two" if "mean" in facts else ""
+    mean = ", a mean" if "mean" in facts else ""
     return f"{int(facts.get('passes', '0')):,} passes{mean}"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,15 +42,17 @@ def turns(count: int) -> str:
 def speed(content: dict[str, Any]) -> list[str]:
     """Times of sampling."""
     hardware = content["meta"]["hardware"]
-    first = sorted(content["first_ten_seconds"])
+    cold = content["cold"]
     lines = [
         "",
         f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, shared "
-        f"and noisy: the first ten molecules {first[len(first) // 2]:.0f} s after starting the process "
-        f"({turns(len(first))}); "
+        f"and noisy: the first ten molecules {statistics.median(cold['first_ten']):.0f} s after starting the process, "
+        f"{cold['molecules']} at {cold['steps']} steps after {statistics.median(cold['all']):.0f} s "
+        f"({turns(len(cold['all']))}); "
         + "; ".join(
             f"{entry['molecules']} molecules at {steps} steps in {entry['median']:.0f} s, warm "
-            f"({turns(len(entry['seconds']))})"
+            f"({turns(len(entry['seconds']))}; one batch at a time on all cores "
+            f"{entry['one_batch_at_a_time']['median'] / entry['median']:.2f} times that)"
             for steps, entry in content["sampling"].items()
         )
         + f"; peak memory {content['peak_memory_mb'] / 1024:.1f} GiB.",
@@ -125,6 +128,29 @@ def recipe(content: dict[str, Any]) -> list[str]:
                 f"| {name} | density {entry['sampler']['density']:g} | {int(entry['facts']['passes']):,} "
                 f"| {share(entry['valid_connected'])} | {median} |"
             )
+    return lines
+
+
+def choices(content: dict[str, Any]) -> list[str]:
+    """One choice of the recipe changed at a time."""
+    fields = ("positions", "elements", "charges", "bonds")
+    lines = [
+        "",
+        f"One choice of the recipe changed at a time, from nothing and at equal time ({content['steps']} steps of the "
+        "base). Losses de novo on the same validation molecules with the same noise, so small differences tell; "
+        "samples with the shipped settings. Short runs show what learns faster early (`benchmarks/choices.py`):",
+        "",
+        f"| changed | steps | passes | loss of {' | '.join(fields)} | valid and connected, % |",
+        "|---" * (len(fields) + 4) + "|",
+    ]
+    for name, entry in content["results"].items():
+        rows = {name: entry}
+        for horizon, one in entry.get("averages", {}).items():
+            average = f"averaged over {100 * float(horizon):.0f} % of the steps" if float(horizon) else "not averaged"
+            rows[average] = {**entry, **one}
+        for row, one in rows.items():
+            losses = " | ".join(f"{one['losses'][field]:.4f}" for field in fields)
+            lines.append(f"| {row} | {one['steps']} | {one['passes']:,} | {losses} | {share(one['valid_connected'])} |")
     return lines
 
 
@@ -260,6 +286,7 @@ def tables() -> str:
         "sampler": sampler,
         "curve": sampler,
         "recipe": recipe,
+        "choices": choices,
     }
     for name, write in writers.items():
         content = read(name)

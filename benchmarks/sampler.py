@@ -6,8 +6,8 @@
 Writes benchmarks/results/sampler.json, or another name, as it goes: V&C, stability, unique, MMFF94 energy drop, rings,
 aromatic share and share of hydrogen of each setting at each number of steps. Settings change one thing of the shipped
 ones, but for the three with "order" in their names, which are those of before. With fewer steps than the model's own
-churn and temperature are smaller as in every sample of so few (`SamplerConfig.in_steps`), but for "churn and
-temperature of 50 steps". What comes to the same sampler as something before it is not drawn again.
+churn, temperature and the steps that draw anew are less, as in every sample of so few (`SamplerConfig.in_steps`), but
+for "settings of 50 steps". What comes to the same sampler as something before it is not drawn again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from moldiff.molecules.summary import rate, summary
 from moldiff.molecules.validity import Verdict
 
 OLD = {"density": 2.0, "last": 0.0, "temperature": 1.0, "redraw": 0, "closed_shell": False}
-STEADY = "churn and temperature of 50 steps"
+STEADY = "settings of 50 steps"
 SETTINGS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     STEADY: {},

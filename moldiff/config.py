@@ -181,7 +181,8 @@ class SamplerConfig:
         """These settings for another number of steps; with fewer than they were made for, each is larger.
 
         A larger step takes less churn, and symbols that are drawn together contradict each other less often when they
-        are colder. Measured on QM9 (`benchmarks/sampler.py`, the curve); less diverse, the fewer the steps.
+        are colder; of few steps fewer are kept for drawing anew. Measured on QM9 (`benchmarks/sampler.py`, the curve);
+        less diverse, the fewer the steps.
         """
         share = min(1.0, steps / self.steps)
         return replace(
@@ -189,6 +190,7 @@ class SamplerConfig:
             steps=steps,
             churn=self.churn * share,
             temperature=self.temperature * share**COOLING,
+            redraw=max(round(self.redraw * share), min(self.redraw, 1)),
         )
 
 

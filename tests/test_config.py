@@ -147,10 +147,12 @@ def test_configurations_are_frozen() -> None:
         SamplerConfig().steps = 3  # type: ignore[misc]
 
 
-def test_fewer_steps_are_colder_and_churn_less() -> None:
-    config = SamplerConfig(steps=50, churn=0.4, temperature=0.65, remask=25.0)
+def test_fewer_steps_are_colder_churn_less_and_redraw_less() -> None:
+    config = SamplerConfig(steps=50, churn=0.4, temperature=0.65, remask=25.0, redraw=2)
     assert config.in_steps(50) == config
     assert config.in_steps(100) == dataclasses.replace(config, steps=100)
     fewer = config.in_steps(20)
     assert fewer.steps == 20 and fewer.churn == pytest.approx(0.16) and fewer.remask == 25.0
     assert fewer.temperature == pytest.approx(0.65 * 0.4**0.4)
+    assert [config.in_steps(count).redraw for count in (5, 20, 30, 40)] == [1, 1, 1, 2]
+    assert dataclasses.replace(config, redraw=0).in_steps(20).redraw == 0

@@ -14,4 +14,4 @@ def test_a_caption_names_weights_that_are_not_shipped() -> None:
     for content in ({"model": {"name": "qm9", "facts": older}}, {"facts": older}):
         assert readme.told(content, "Speed, a CPU:") == "Speed, a CPU (weights after 1,000 passes):"
     mean = {"facts": older | {"mean": "0.5 and 0.5 of the weights after 900 and 1000 passes"}}
-    assert readme.told(mean, "Speed, a CPU:") == "Speed, a CPU (weights after 1,000 passes, a mean of two):"
+    assert readme.told(mean, "Speed, a CPU:") == "Speed, a CPU (weights after 1,000 passes, a mean):"
