@@ -5,7 +5,8 @@
 
 The references run twice, as their papers write them and with the first layers of their pair networks rearranged (the
 same function in fewer operations, see reference_egnn.py). All in one process and in turns: the same molecules (sizes of
-the training set) in the same padded batches, the same precision, allocator, threads and compilation; medians. The
+the training set) in the same padded batches, drawn side by side by the same threads, the same precision, allocator and
+compilation; medians. The
 references have random weights, which cost the same as trained ones. Their full sampling is evaluations x the median
 evaluation; a short real loop of theirs is timed beside it to show that a step costs what its evaluation does. This
 model's samplings are real ones: noise, symbols and all, without the chemistry after it. Writes
@@ -33,7 +34,7 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.denoiser import Clocks
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.generator import Generator
-from moldiff.generator.drawing import near_sizes
+from moldiff.generator.drawing import split_sizes
 from moldiff.generator.execution import halved
 from moldiff.generator.generator import blank_state
 
@@ -42,7 +43,7 @@ Evaluation = Callable[[], Any]
 
 def batches(sizes: Tensor, most: int, device: torch.device) -> list[Tensor]:
     """Masks (B, N) of the sizes, in the batches that the Generator makes of them."""
-    parts = [sizes[rows] for rows in near_sizes(sizes, most)]
+    parts = [sizes[rows] for rows in split_sizes(sizes, most, seed=0)]
     return [(torch.arange(int(part.max()))[None] < part[:, None]).to(device) for part in parts]
 
 
@@ -128,16 +129,20 @@ def measure(
             prepare: Any = egnn_evaluation if isinstance(network, reference_egnn.Egnn) else semla_evaluation
             evaluations[name] = [prepare(networks[name], mask) for mask in masks]
 
+    def side_by_side(work: Callable[[int], Any]) -> None:
+        def one(place: int) -> None:
+            with torch.no_grad(), execution.running():  # a thread has its own
+                work(place)
+
+        for _ in execution.each(one, range(len(masks))):
+            pass
+
     def evaluate(name: str) -> None:
-        with execution.running():
-            for one in evaluations[name]:
-                one()
+        side_by_side(lambda place: evaluations[name][place]())
 
     def short(name: str) -> None:
         module: Any = reference_egnn if isinstance(networks[name], reference_egnn.Egnn) else reference_semla
-        with execution.running():
-            for mask in masks:
-                module.sample(networks[name], mask, steps=loop)
+        side_by_side(lambda place: module.sample(networks[name], masks[place], steps=loop))
 
     ordered = sizes.sort().values.tolist()
 
