@@ -5,8 +5,8 @@
 
 The references run twice, as their papers write them and with the first layers of their pair networks rearranged (the
 same function in fewer operations, see reference_egnn.py). All in one process and in turns: the same molecules (sizes of
-the training set) in the same padded batches, drawn side by side by the same threads, the same precision, allocator and
-compilation; medians. The
+the training set) in the same padded batches, the same precision, allocator and compilation; medians. Evaluations take
+one batch after the other on all cores, which suits the references better than side by side, as this model draws. The
 references have random weights, which cost the same as trained ones. Their full sampling is evaluations x the median
 evaluation; a short real loop of theirs is timed beside it to show that a step costs what its evaluation does. This
 model's samplings are real ones: noise, symbols and all, without the chemistry after it. Writes
@@ -129,20 +129,16 @@ def measure(
             prepare: Any = egnn_evaluation if isinstance(network, reference_egnn.Egnn) else semla_evaluation
             evaluations[name] = [prepare(networks[name], mask) for mask in masks]
 
-    def side_by_side(work: Callable[[int], Any]) -> None:
-        def one(place: int) -> None:
-            with torch.no_grad(), execution.running():  # a thread has its own
-                work(place)
-
-        for _ in execution.each(one, range(len(masks))):
-            pass
-
     def evaluate(name: str) -> None:
-        side_by_side(lambda place: evaluations[name][place]())
+        with execution.running():
+            for one in evaluations[name]:
+                one()
 
     def short(name: str) -> None:
         module: Any = reference_egnn if isinstance(networks[name], reference_egnn.Egnn) else reference_semla
-        side_by_side(lambda place: module.sample(networks[name], masks[place], steps=loop))
+        with execution.running():
+            for mask in masks:
+                module.sample(networks[name], mask, steps=loop)
 
     ordered = sizes.sort().values.tolist()
 
