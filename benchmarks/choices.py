@@ -15,24 +15,24 @@ import argparse
 import dataclasses
 import functools
 import json
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import RESULTS, provenance, write_json
+from common import RESULTS, provenance, step_ratio, write_json
 
 import moldiff
 from moldiff.config import ModelConfig, NetworkConfig, TrainConfig
 from moldiff.data.archive import Archive
 from moldiff.data.batching import Batches, widen
 from moldiff.denoiser import Clocks, Denoiser, Prediction
-from moldiff.diffusion.joint import denoiser
+from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.tasks import draw_clocks
 from moldiff.generator import Generator
 from moldiff.molecules.summary import summary
+from moldiff.networks.weights import alphabets
 from moldiff.state import State, centred
 from moldiff.training import loop
 from moldiff.training.ema import Average
@@ -56,6 +56,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 #: Horizons of the average that the base's run is judged with, too; 0 for the last weights.
 HORIZONS = (0.0, 0.01, 0.1, 0.3)
+Noised = list[tuple[State, State, Clocks]]
+"""Molecules, the same with noise, and their clocks."""
 FIELDS = ("positions", "elements", "charges", "bonds")
 
 
@@ -92,50 +94,58 @@ def training_on(changes: dict[str, Any]) -> Iterator[None]:
         loop.draw_clocks = before
 
 
-def step_ratio(archive: Archive, name: str, changes: dict[str, Any], *, out: Path, rounds: int = 16) -> float:
-    """How many times longer a step of a variant takes than one of the base; means of steps in turns."""
-    trainers = [trainer_of(archive, describe(archive, name, c), c, steps=10**6, out=out) for c in ({}, changes)]
-    seconds = [0.0, 0.0]
-    for number in range(rounds):
-        for place, (trainer, own) in enumerate(zip(trainers, ({}, changes), strict=True)):
+def ratio_of(archive: Archive, name: str, changes: dict[str, Any], *, out: Path) -> float:
+    """How many times longer a step of a variant takes than one of the base."""
+
+    def update(own: dict[str, Any]) -> Callable[[], object]:
+        trainer = trainer_of(archive, describe(archive, name, own), own, steps=10**6, out=out)
+
+        def once() -> None:
             with training_on(own):
-                start = time.process_time()
                 trainer.update()
-                seconds[place] += (time.process_time() - start) * (number >= 2)
-    return seconds[1] / seconds[0]
+
+        return once
+
+    return step_ratio(update({}), update(changes))
+
+
+def noised(archive: Archive, model: ModelConfig, *, most: int = 1024) -> Noised:
+    """Validation molecules of a size each, with the de novo clocks and the noise that all variants are judged with."""
+    process, validation, found = (
+        JointProcess.for_molecules(model.diffusion, alphabets(model)),
+        archive.subset("val"),
+        [],
+    )
+    for number, group in enumerate(Batches(validation, alphabets(model), batch=64).groups):
+        state = widen(group.state.index(slice(0, max(1, round(most * len(group.state) / len(validation))))))
+        noise = torch.Generator().manual_seed(number)
+        clocks = draw_clocks(state, model.diffusion, shares={"generate": 1.0}, generator=noise)
+        state = state.replace(positions=centred(state.field("positions"), state.mask, torch.zeros_like(state.mask)))
+        found.append((state, process.corrupt(state, clocks, generator=noise), clocks))
+    return found
 
 
 @torch.no_grad()
-def held_out(guess: Denoiser, trainer: Trainer, archive: Archive, *, most: int = 1024) -> dict[str, float]:
-    """Mean unweighted losses de novo of each field on validation molecules, after a first look.
-
-    Clocks and noise are those of the base, whatever the variant was trained with.
-    """
-    base = describe_model(archive, data="base", size="s").diffusion
-    validation = archive.subset("val")
+def held_out(guess: Denoiser, process: JointProcess, judged_on: Noised) -> dict[str, float]:
+    """Mean unweighted losses of each field, after a first look."""
     sums, count = dict.fromkeys(FIELDS, 0.0), 0
-    for number, group in enumerate(Batches(validation, trainer.alphabets, batch=64).groups):
-        state = widen(group.state.index(slice(0, max(1, round(most * len(group.state) / len(validation))))))
-        noise = torch.Generator().manual_seed(number)
-        clocks = draw_clocks(state, base, shares={"generate": 1.0}, generator=noise)
-        state = state.replace(positions=centred(state.field("positions"), state.mask, torch.zeros_like(state.mask)))
-        noisy = trainer.process.corrupt(state, clocks, generator=noise)
-        with trainer.autocast():
+    for state, noisy, clocks in judged_on:
+        with torch.autocast("cpu", torch.bfloat16):
             prediction = guess(noisy, clocks, None, guess(noisy, clocks, None, None))
-        for name, value in trainer.process.losses(prediction, state, noisy, clocks).items():
+        for name, value in process.losses(prediction, state, noisy, clocks).items():
             sums[name] += float(value.sum())
         count += len(state)
     return {name: value / count for name, value in sums.items()}
 
 
-def judge(trainer: Trainer, archive: Archive, *, looks: bool, samples: int, seed: int) -> dict[str, Any]:
+def judge(trainer: Trainer, judged_on: Noised, *, looks: bool, samples: int, seed: int) -> dict[str, Any]:
     """Losses, and the share of a sample with the shipped settings that is valid; `looks`: with self-conditioning."""
 
     def network(state: State, clocks: Clocks, condition: Any, previous: Any, preconditioning: Any) -> Prediction:
         result: Prediction = trainer.network(state, clocks, condition, previous if looks else None, preconditioning)
         return result
 
-    losses = held_out(denoiser(network, trainer.process), trainer, archive)
+    losses = held_out(denoiser(network, trainer.process), trainer.process, judged_on)
     model = dataclasses.replace(trainer.model, sampler=moldiff.load("qm9").sampler)
     generator = Generator(network, model, device="cpu")
     verdicts = [item.verdict for item in generator.stream(samples, seed=seed)]
@@ -146,7 +156,7 @@ def run(archive: Archive, name: str, variant: str, *, steps: int, samples: int, 
     """Train and judge a variant; the base with other averages, too."""
     changes = VARIANTS[variant]
     train = archive.subset("train")
-    ratio = step_ratio(train, name, changes, out=out / "speed") if changes else 1.0
+    ratio = ratio_of(train, name, changes, out=out / "speed") if changes else 1.0
     trainer = trainer_of(train, describe(train, name, changes), changes, steps=round(steps / ratio), out=out / variant)
     averages = {horizon: Average(trainer.network, horizon=horizon) for horizon in HORIZONS if horizon and not changes}
     with training_on(changes):
@@ -155,16 +165,23 @@ def run(archive: Archive, name: str, variant: str, *, steps: int, samples: int, 
             for average in averages.values():
                 average.update(trainer.network.named_parameters(), trainer.step)
     trainer.network.eval()
-    judged = functools.partial(judge, looks=changes.get("looks", True), samples=samples, seed=seed)
+    judged = functools.partial(
+        judge,
+        trainer,
+        noised(archive, describe(train, name, {})),
+        looks=changes.get("looks", True),
+        samples=samples,
+        seed=seed,
+    )
     found: dict[str, Any] = {"step_ratio": ratio, "steps": trainer.step, "passes": trainer.passes}
     if not changes:
-        found["averages"] = {"0.0": judged(trainer, archive)}
+        found["averages"] = {"0.0": judged()}
         for horizon, average in averages.items():
             average.swap(trainer.network)
-            found["averages"][str(horizon)] = judged(trainer, archive)
+            found["averages"][str(horizon)] = judged()
             average.swap(trainer.network)
     trainer.average.swap(trainer.network)
-    return found | judged(trainer, archive)
+    return found | judged()
 
 
 def main() -> None:

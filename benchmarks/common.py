@@ -7,6 +7,8 @@ import math
 import platform
 import re
 import subprocess
+import time
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,17 @@ def read_same(names: str) -> list[dict[str, Any]]:
         which = ", ".join(f"{path.name} after {passes(one)}" for path, one in zip(paths, facts, strict=True))
         raise ValueError(f"one table cannot hold results of different weights ({which}): measure the old ones again")
     return found
+
+
+def step_ratio(base: Callable[[], object], other: Callable[[], object], *, rounds: int = 16) -> float:
+    """How many times the processor time of one piece of work another takes; means, in turns, after two of each."""
+    seconds = [0.0, 0.0]
+    for number in range(rounds):
+        for place, work in enumerate((base, other)):
+            start = time.process_time()
+            work()
+            seconds[place] += (time.process_time() - start) * (number >= 2)
+    return seconds[1] / seconds[0]
 
 
 def median_interval(values: list[float], *, seed: int = 0, draws: int = 1000) -> dict[str, float]:

@@ -3,8 +3,8 @@
     python benchmarks/recipe.py --data qm9 --steps 800 --samples 500 --out runs/recipe
 
 Variants of one network size cost the same a step, so equal time is an equal number of steps; this holds also on a
-machine that others slow down while one of them runs. A larger network gets fewer steps, by the ratio of the median step
-times of both, measured in turns in one process. Results go to benchmarks/results/recipe.json; runs that are there are
+machine that others slow down while one of them runs. A larger network gets fewer steps, by the ratio of the processor
+times of a step of both, measured in turns. Results go to benchmarks/results/recipe.json; runs that are there are
 not repeated.
 """
 
@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import statistics
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import median_interval, provenance, write_json
+from common import median_interval, provenance, step_ratio, write_json
 from linear_path import LinearProcess
 
 from moldiff.config import ModelConfig, SamplerConfig, TrainConfig
@@ -79,20 +77,14 @@ def judge(folder: Path, *, linear: bool, sampler: SamplerConfig, samples: int, s
     return {"sampler": dataclasses.asdict(sampler), **rates, "mmff_drop": median_interval(drops), "facts": model.facts}
 
 
-def step_ratio(archive: Archive, name: str, size: str, *, out: Path, rounds: int = 12) -> float:
-    """How many times longer a step of a network size takes than one of size "s"; medians of steps in turns."""
-    trainers, times = {}, {}
+def ratio_of(archive: Archive, name: str, size: str, *, out: Path) -> float:
+    """How many times longer a step of a network size takes than one of size "s"."""
+    trainers = []
     for each in ("s", size):
         config = TrainConfig(steps=10**6, size=each, check_every=0)
         model = describe_model(archive, data=name, size=each)
-        trainers[each], times[each] = Trainer(archive, model, config=config, out=out / f"speed-{each}"), []
-    for number in range(rounds):
-        for each, trainer in trainers.items():
-            start = time.perf_counter()
-            trainer.update()
-            if number >= 2:
-                times[each].append(time.perf_counter() - start)
-    return statistics.median(times[size]) / statistics.median(times["s"])
+        trainers.append(Trainer(archive, model, config=config, out=out / f"speed-{each}"))
+    return step_ratio(*(trainer.update for trainer in trainers))
 
 
 def main() -> None:
@@ -114,7 +106,7 @@ def main() -> None:
         linear = settings.pop("linear", False)
         size = settings.get("size", "s")
         if size not in ratios:
-            ratios[size] = step_ratio(train, name, size, out=args.out)
+            ratios[size] = ratio_of(train, name, size, out=args.out)
         config = TrainConfig(steps=round(args.steps / ratios[size]), seed=args.seed, check_every=0, **settings)
         model = describe_model(archive, data=name, size=config.size)
         folder = args.out / variant

@@ -21,7 +21,6 @@ from moldiff.generator.crystal_results import DrawnCrystal, atoms_of, judge
 from moldiff.generator.drawing import near_sizes
 from moldiff.generator.export import to_crystals
 from moldiff.generator.formulas import symbols
-from moldiff.generator.threads import go_on
 from moldiff.state import State
 
 if TYPE_CHECKING:
@@ -184,7 +183,6 @@ def stream(
         with tqdm(total=n, unit="crystal", disable=not progress) as bar:
 
             def advance(step: Step) -> None:
-                go_on()
                 bar.update(len(step.state) / (config.steps * plan.particles))
 
             def draw(place: int, state: State) -> State:

@@ -28,7 +28,6 @@ from moldiff.generator.execution import Execution
 from moldiff.generator.export import to_crystals
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Report
-from moldiff.generator.threads import go_on
 from moldiff.networks.weights import alphabets
 from moldiff.state import Alphabet, State
 
@@ -335,7 +334,6 @@ class CrystalGenerator:
         work = n * config.steps * plan.evaluations
 
         def advance(step: Step) -> None:
-            go_on()
             if bar is not None:
                 bar.update(len(step.state) / (config.steps * plan.particles))
 

@@ -28,7 +28,6 @@ from moldiff.generator.guided import Guidance, Wishes
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Drawn, Molecules, Report, failure
 from moldiff.generator.tasks import Tasks
-from moldiff.generator.threads import go_on
 from moldiff.networks.weights import alphabets
 from moldiff.state import Alphabet, State
 
@@ -129,7 +128,6 @@ class Generator(Tasks):
         work = 0 if guidance.gradient else n * config.steps * guidance.evaluations
 
         def advance(step: Step) -> None:
-            go_on()
             if bar is not None:
                 bar.update(len(step.state) / (config.steps * guidance.particles))
 

@@ -15,9 +15,10 @@ from moldiff.allocator import keep_large_blocks
 from moldiff.data.batching import PERIODIC_TABLE, mix
 from moldiff.denoiser import Denoiser
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.diffusion.sampler import Callback, Step, sample
+from moldiff.diffusion.sampler import Callback, sample
 from moldiff.generator.drawing import near_sizes
 from moldiff.generator.execution import Execution
+from moldiff.generator.goal import chain
 from moldiff.generator.ranks import Ranks
 from moldiff.generator.threads import go_on
 from moldiff.guidance.constraints import Constrained, Constraints
@@ -102,15 +103,11 @@ def walk(
         noise = torch.Generator(generator.device).manual_seed(mix(seed, 3, place))
         masks = {name: cut(name, mask[rows], part.size).to(generator.device) for name, mask in given.items()}
         guided: Denoiser = model
-        restore: Callback | None = None
+        callbacks: list[Callback] = [go_on]
         if rules is not None:
             constrained = Constrained(model, rules(rows), generator=noise, temperature=sampler.temperature)
-            guided, restore = constrained, constrained.restore
-
-        def callback(step: Step) -> Step | None:
-            go_on()
-            return None if restore is None else restore(step)
-
+            guided = constrained
+            callbacks.append(constrained.restore)
         with generator.execution.running(len(state) * sampler.steps):
             return sample(
                 guided,
@@ -119,7 +116,7 @@ def walk(
                 generator=noise,
                 config=sampler,
                 given=masks,
-                callback=callback,
+                callback=chain(callbacks),
             )
 
     for rows, done in (ranks or Ranks()).share(parts, blank=blank, draw=draw, each=generator.execution.each):

@@ -14,6 +14,7 @@ from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.sampler import Callback, Step, sample
 from moldiff.generator import targets
 from moldiff.generator.rewards import Rewards
+from moldiff.generator.threads import go_on
 from moldiff.guidance.classifier_free import check_weight, classifier_free, evaluations
 from moldiff.guidance.closeness import closeness
 from moldiff.guidance.constraints import Constrained, Constraints
@@ -163,7 +164,7 @@ class Goal:
             constraints: hold in every structure.
         """
         steering: Steering | None = None
-        callbacks: list[Callback] = []
+        callbacks: list[Callback] = [go_on]
         if constraints:
             constrained = Constrained(denoiser, constraints, generator=generator, temperature=config.temperature)
             denoiser = constrained

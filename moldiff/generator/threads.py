@@ -26,8 +26,8 @@ class Ended(Exception):
     """Nobody waits for a batch any longer."""
 
 
-def go_on() -> None:
-    """Call this now and then while drawing a batch: an interrupted sample then ends at once.
+def go_on(step: object = None) -> None:
+    """A callback of the sampler: with it a batch ends with the step at which its sample was given up.
 
     Raises:
         Ended: the sample that this thread's batch belongs to was given up.

@@ -10,7 +10,7 @@ import torch
 import moldiff
 from moldiff.generator import Generator, execution
 from moldiff.generator.execution import PAYS, Execution, halved
-from moldiff.networks.compilation import choose, eager
+from moldiff.networks.compilation import choose, eager, unlocked
 from moldiff.networks.weights import build
 
 from .conftest import config
@@ -63,6 +63,19 @@ def test_parts_run_compiled_while_drawing_and_not_after(recorded_compiler: list[
     with torch.no_grad():
         assert choose(generator.network.compiled, torch.ones(8, 8, dtype=torch.bool)) is eager
     assert torch.equal(drawn.positions, make(compile="off").draw(6, seed=3).positions)
+
+
+def test_what_runs_within_another_context_does_not_end_it() -> None:
+    generator = make(compile="on")
+    generator.execution._works = {torch.get_num_threads(): True}
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    with torch.no_grad():
+        with generator.execution.running():
+            generator.execution.compile = "off"
+            with generator.execution.running():  # a reward that asks the same model
+                assert choose(generator.network.compiled, mask) is eager
+            assert choose(generator.network.compiled, mask) is unlocked
+        assert choose(generator.network.compiled, mask) is eager
 
 
 def test_steering_by_gradients_compiles_nothing(recorded_compiler: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
