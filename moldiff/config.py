@@ -250,13 +250,17 @@ class TrainConfig:
     Attributes:
         minutes: wall-clock budget, compilation included; the number of steps follows from the measured speed.
         steps: number of steps, instead of minutes.
-        size: preset of `PRESETS`.
+        size: preset of `PRESETS`; by default that of the weights a run starts from, or ``"s"``.
         batch: molecules a step and rank; 0 chooses 64 on a CPU and 768 on a GPU.
         rate: peak learning rate. `optimiser`: ``"muon"`` for the matrices of the blocks with AdamW for the rest,
             ``"adamw"`` for all, or ``"auto"`` for the first where torch has it. `matrix_rate`: factor on the rate for
             the matrices under Muon. `clip`: largest gradient norm. `horizon`: see `moldiff.training.ema.Average`.
         seed: decides initial weights, batches and noise.
         aromatic: bond symbols with an aromatic one, else kekulised.
+        tasks: task -> share, instead of the mix of `moldiff.diffusion.tasks`. `unconditional`: share of structures that
+            are shown no property.
+        teacher: a trained model (see `moldiff.training.run.find_weights`) whose predictions are learned, too, with
+            the share `teacher_share` of the loss; see `moldiff.training.teacher`.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         precision: ``"bf16"`` (autocast) or ``"fp32"``.
         compile: whether to compile the network: ``"on"``, ``"off"``, or ``"auto"`` to do so on a GPU, and on a CPU in
@@ -268,7 +272,7 @@ class TrainConfig:
 
     minutes: float | None = None
     steps: int | None = None
-    size: str = "s"
+    size: str | None = None
     batch: int = 0
     rate: float = 1e-3
     optimiser: str = "auto"
@@ -277,6 +281,10 @@ class TrainConfig:
     horizon: float = 0.03
     seed: int = 0
     aromatic: bool = True
+    tasks: dict[str, float] = field(default_factory=dict)
+    unconditional: float = 0.4
+    teacher: str | None = None
+    teacher_share: float = 0.75
     device: str = "auto"
     precision: str = "bf16"
     compile: str = "auto"
@@ -292,13 +300,18 @@ class TrainConfig:
         if (given or 0) <= 0 or self.batch < 0:
             raise ValueError(f"minutes={self.minutes}, steps={self.steps} and batch={self.batch} must be positive")
         for name, value, known in (
-            ("size", self.size, tuple(PRESETS)),
+            ("size", self.size, (None, *PRESETS)),
             ("precision", self.precision, ("bf16", "fp32")),
             ("compile", self.compile, ("auto", "on", "off")),
             ("optimiser", self.optimiser, ("auto", "muon", "adamw")),
         ):
             if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+                raise ValueError(f"{name} must be one of {', '.join(filter(None, known))}, not {value!r}")
+        for name in ("unconditional", "teacher_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be a share between 0 and 1, not {getattr(self, name)}")
+        if self.tasks and (min(self.tasks.values()) < 0 or sum(self.tasks.values()) <= 0):
+            raise ValueError(f"the shares of tasks must not be negative, and not all 0: {self.tasks}")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -43,9 +43,16 @@ class Train:
         out: folder of the run: weights, checkpoint and log.jsonl.
         minutes: wall-clock budget, from the start of the command's training to its last step.
         steps: number of steps, instead of minutes.
-        size: network size: s (about 4 million parameters, the default) or m (about 8).
+        size: network size: s (about 4 million parameters, the default) or m (about 8); with --init-from that of the
+            weights by default.
         resume: go on with the run in the folder.
-        init_from: start from a shipped model, a run folder or a weights file of the same size.
+        init_from: start from a shipped model, a run folder or a weights file.
+        teacher: learn from the predictions of a shipped model, a run folder or a weights file, too; it must have been
+            made from the same data, as the model of --init-from was.
+        tasks: shares of the tasks instead of the usual mix, as in generate=0.8,completion=0.2; of molecules generate,
+            conformer, perception, completion and decoration, of crystals generate, prediction, substitution and
+            completion.
+        unconditional: share of structures that are shown no property, 0.4 by default.
         batch: molecules a step; 64 on a CPU and 768 on a GPU by default.
         rate: peak learning rate, 0.001 by default.
         seed: decides initial weights, batches and noise; 0 by default.
@@ -67,6 +74,9 @@ class Train:
     size: Annotated[Literal["s", "m"] | None, arg(metavar="{s,m}", help_behavior_hint="")] = None
     resume: Flag = False
     init_from: Text = None
+    teacher: Text = None
+    tasks: Annotated[str | None, arg(metavar="SHARES", help_behavior_hint="")] = None
+    unconditional: Number = None
     batch: Whole = None
     rate: Number = None
     seed: Whole = None
@@ -123,6 +133,8 @@ class Train:
         given = {name: value for name, value in vars(self).items() if name in names and value is not None}
         if self.kekulised:
             given["aromatic"] = False
+        if self.tasks is not None:
+            given["tasks"] = shares(self.tasks)
         if not self.resume:
             return TrainConfig(**given)
 
@@ -137,6 +149,19 @@ class Train:
                     "leave that option out, or start a new run with --init-from"
                 )
         return dataclasses.replace(stored, **given)
+
+
+def shares(text: str) -> dict[str, float]:
+    """Names and numbers of ``name=number,name=number``.
+
+    Raises:
+        ValueError: for another form.
+    """
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(value) for name, value in pairs}
+    except ValueError as error:
+        raise ValueError(f"--tasks {text!r} must read like generate=0.8,completion=0.2") from error
 
 
 def summary(weights: Path) -> dict[str, object]:

@@ -115,6 +115,16 @@ class CategoricalProcess:
         entropy = functional.cross_entropy(logits.flatten(0, -2), target.flatten(), reduction="none")
         return mean_where(entropy.view_as(target), hidden)
 
+    def divergence(self, prediction: Prediction, told: Prediction, noisy: State, clocks: Clocks) -> Tensor:
+        """Kullback-Leibler divergence of the predicted probabilities from those of `told`, a mean over hidden symbols.
+
+        (B,); for learning from a trained model.
+        """
+        hidden = (noisy.field(self.field) == self.alphabet.hidden) & self._free(noisy, clocks)
+        target = self.logits(told).float().log_softmax(-1)
+        guess = self.logits(prediction).float().log_softmax(-1)
+        return mean_where((target.exp() * (target - guess)).sum(-1), hidden)
+
     def draw(self, logits: Tensor, *, generator: torch.Generator) -> Tensor:
         """Symbols from logits (..., K) by inverse transform; symmetric for bonds.
 

@@ -101,6 +101,18 @@ def draw_part(state: State, *, hydrogen: int | None, generator: torch.Generator)
     return (part | (follows & mask & ~heavy)) & (state.n_atoms > 1)[:, None]
 
 
+def known_shares(shares: Mapping[str, float] | None, usual: Mapping[str, float]) -> Mapping[str, float]:
+    """The shares of tasks if there are any, else the usual ones.
+
+    Raises:
+        ValueError: for a task that the usual ones do not name.
+    """
+    unknown = set(shares or {}) - set(usual)
+    if unknown:
+        raise ValueError(f"unknown tasks {sorted(unknown)}: choose from {', '.join(usual)}")
+    return shares or usual
+
+
 def draw_tasks(count: int, shares: Mapping[str, float], *, generator: torch.Generator) -> Tensor:
     """(count,) index into the keys of `shares`, drawn with those shares."""
     edges = torch.tensor(list(shares.values()), dtype=torch.float64).cumsum(0)
@@ -130,10 +142,7 @@ def draw_clocks(
         shares: task name -> share; `MOLECULE_TASKS` by default.
         generator: random numbers.
     """
-    shares = shares or MOLECULE_TASKS
-    unknown = set(shares) - set(GIVEN_FIELDS)
-    if unknown:
-        raise ValueError(f"unknown tasks {sorted(unknown)}: choose from {', '.join(GIVEN_FIELDS)}")
+    shares = known_shares(shares, MOLECULE_TASKS)
     b, device = len(state), state.device
     names = list(shares)
     task = draw_tasks(b, shares, generator=generator).to(device)
@@ -197,10 +206,7 @@ def draw_crystal_clocks(
         shares: task name -> share; `CRYSTAL_TASKS` by default.
         generator: random numbers.
     """
-    shares = shares or CRYSTAL_TASKS
-    unknown = set(shares) - set(CRYSTAL_TASKS)
-    if unknown:
-        raise ValueError(f"unknown tasks {sorted(unknown)}: choose from {', '.join(CRYSTAL_TASKS)}")
+    shares = known_shares(shares, CRYSTAL_TASKS)
     b, device = len(state), state.device
     task = draw_tasks(b, shares, generator=generator).to(device)
     chosen = {name: task == index for index, name in enumerate(shares)}

@@ -108,14 +108,15 @@ class Conditioning(nn.Module):
         return cast(Tensor, self.last(embedding))
 
 
-def drop_properties(values: Tensor, *, generator: torch.Generator) -> Condition:
-    """Which properties (B, P) a training structure shows: none in 40 %, one in 30 %, else a subset of uniform size.
+def drop_properties(values: Tensor, *, none: float = 0.4, generator: torch.Generator) -> Condition:
+    """Which properties (B, P) a training structure shows: none, or else one or a subset of uniform size, equally often.
 
-    Unknown values (NaN) are never shown.
+    Unknown values (NaN) are never shown. `none`: share of structures that show none.
     """
     b, p = values.shape
     u = torch.rand((2, b), generator=generator, device=generator.device).to(values.device)
     order = torch.rand((b, p), generator=generator, device=generator.device).to(values.device).argsort(1).argsort(1)
-    size = torch.where(u[0] < 0.4, 0, torch.where(u[0] < 0.7, 1, 1 + (u[1] * p).long().clamp_max(max(p - 1, 0))))
+    subset = 1 + (u[1] * p).long().clamp_max(max(p - 1, 0))
+    size = torch.where(u[0] < none, 0, torch.where(u[0] < (1 + none) / 2, 1, subset))
     shown = (order < size[:, None]) & torch.isfinite(values)
     return Condition(torch.nan_to_num(values), shown)

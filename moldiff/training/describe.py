@@ -108,3 +108,22 @@ def fit_lattice(train: CrystalArchive) -> LatticeConfig:
         mean=tuple(float(x) for x in values.mean(0)),
         deviation=tuple(float(max(x, 1e-3)) for x in values.std(0)),
     )
+
+
+def with_columns(archive: Archive | CrystalArchive, names: Sequence[str]) -> Archive | CrystalArchive:
+    """An archive with exactly these property columns, in this order; NaN where it does not have one."""
+    have = archive.property_names.tolist()
+    if have == list(names):
+        return archive
+    values = np.full((len(archive), len(names)), np.nan, np.float32)
+    units = [""] * len(names)
+    for i, name in enumerate(names):
+        if name in have:
+            values[:, i] = archive.column(name)
+            units[i] = str(archive.property_units[have.index(name)])
+    return dataclasses.replace(
+        archive,
+        properties=values,
+        property_names=np.array(list(names), dtype=np.str_),
+        property_units=np.array(units, dtype=np.str_),
+    )

@@ -9,11 +9,9 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -27,7 +25,7 @@ from moldiff.denoiser import Prediction
 from moldiff.device import choose_device, hardware, out_of_memory
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
-from moldiff.diffusion.tasks import draw_clocks, draw_crystal_clocks
+from moldiff.diffusion.tasks import CRYSTAL_TASKS, MOLECULE_TASKS, draw_clocks, draw_crystal_clocks, known_shares
 from moldiff.networks.compilation import running
 from moldiff.networks.conditioning import drop_properties
 from moldiff.networks.weights import alphabets, build, save
@@ -35,11 +33,13 @@ from moldiff.state import centred
 from moldiff.training import checkpoint
 from moldiff.training.check import check, check_crystals
 from moldiff.training.compilation import compile_network
+from moldiff.training.describe import with_columns
 from moldiff.training.distributed import Ranks
 from moldiff.training.ema import Average
 from moldiff.training.log import forget_after
 from moldiff.training.optimiser import Optimiser
 from moldiff.training.plan import Plan
+from moldiff.training.teacher import Teacher
 
 #: Steps and seconds after which the speed of a run is taken as measured; the first steps warm up and do not count.
 MEASURE_STEPS, MEASURE_SECONDS, WARM_STEPS = 60, 45.0, 5
@@ -59,9 +59,11 @@ class Trainer:
         initial: start from these weights (name -> tensor) instead of random ones.
         ranks: the processes of the run.
         process: the joint process, if not the one of `model.diffusion` (an extension point).
+        teacher: weights of the model whose predictions are learned, too, see `moldiff.training.teacher`.
 
     Raises:
-        ValueError: if the folder holds a run already and `resume` is off, or holds none and it is on.
+        ValueError: if the folder holds a run already and `resume` is off, or holds none and it is on; for tasks that
+            are unknown and a teacher that cannot teach this model.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Trainer:
         initial: dict[str, Tensor] | None = None,
         ranks: Ranks | None = None,
         process: JointProcess | None = None,
+        teacher: Path | None = None,
     ) -> None:
         keep_large_blocks()
         self.ranks = ranks or Ranks()
@@ -101,6 +104,7 @@ class Trainer:
         self.model, self.config, self.out = model, config, out
         self.alphabets = alphabets(model)
         self.crystals = model.kind == "crystal"
+        self.tasks = known_shares(config.tasks, CRYSTAL_TASKS if self.crystals else MOLECULE_TASKS)
         self.make_process = JointProcess.for_crystals if self.crystals else JointProcess.for_molecules
         self.process = process or self.make_process(model.diffusion, self.alphabets)
         with torch.random.fork_rng(devices=[]):
@@ -117,6 +121,7 @@ class Trainer:
             fused=self.crystals,
         )
         self.denoiser = denoiser(self.network, self.process)
+        self.teacher = Teacher.load(teacher, model, share=config.teacher_share, device=self.device) if teacher else None
         self.step, self.passes, self.seconds = 0, 0, 0.0
         self.batch = config.batch or (768 if self.device.type == "cuda" else 64)
         self.plan = None if config.steps is None else Plan.of(config.steps)
@@ -159,14 +164,17 @@ class Trainer:
         seed = mix(self.config.seed, 1, step, self.ranks.rank)
         generator = torch.Generator(self.device).manual_seed(seed)
         state = batch.state
+        diffusion = self.model.diffusion
         if self.crystals:
-            clocks = draw_crystal_clocks(state, self.model.diffusion, generator=generator)
+            clocks = draw_crystal_clocks(state, diffusion, shares=self.tasks, generator=generator)
         else:
-            clocks = draw_clocks(state, self.model.diffusion, hydrogen=self.hydrogen, generator=generator)
+            clocks = draw_clocks(state, diffusion, hydrogen=self.hydrogen, shares=self.tasks, generator=generator)
             given = clocks.is_given("positions", state)
             state = state.replace(positions=centred(state.field("positions"), state.mask, given))
         noisy = self.process.corrupt(state, clocks, generator=generator)
-        condition = drop_properties(batch.properties, generator=generator) if self.model.properties else None
+        condition = None
+        if self.model.properties:
+            condition = drop_properties(batch.properties, none=self.config.unconditional, generator=generator)
 
         previous: Prediction | None = None
         with self.autocast():
@@ -174,7 +182,11 @@ class Trainer:
                 with torch.no_grad():
                     previous = self.denoiser(noisy, clocks, condition, None).detach()
             prediction = self.denoiser(noisy, clocks, condition, previous)
-        parts = {name: value.mean() for name, value in self.process.losses(prediction, state, noisy, clocks).items()}
+            told = self.teacher(noisy, clocks, condition, previous) if self.teacher else None
+        found = self.process.losses(prediction, state, noisy, clocks)
+        if self.teacher and told is not None:
+            found = self.teacher.blend(found, prediction, told, state, noisy, clocks)
+        parts = {name: value.mean() for name, value in found.items()}
         if condition is not None and prediction.properties is not None:
             # the property head learns where no property is shown: there it must look at the structure
             target = self.network.conditioning.standardise(batch.properties)
@@ -376,22 +388,3 @@ class Trainer:
         finally:
             self.average.swap(self.network)
             self.network.train()
-
-
-def with_columns(archive: Archive | CrystalArchive, names: Sequence[str]) -> Archive | CrystalArchive:
-    """An archive with exactly these property columns, in this order; NaN where it does not have one."""
-    have = archive.property_names.tolist()
-    if have == list(names):
-        return archive
-    values = np.full((len(archive), len(names)), np.nan, np.float32)
-    units = [""] * len(names)
-    for i, name in enumerate(names):
-        if name in have:
-            values[:, i] = archive.column(name)
-            units[i] = str(archive.property_units[have.index(name)])
-    return dataclasses.replace(
-        archive,
-        properties=values,
-        property_names=np.array(list(names), dtype=np.str_),
-        property_units=np.array(units, dtype=np.str_),
-    )

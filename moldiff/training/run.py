@@ -116,19 +116,28 @@ def train(
             raise ValueError("a new run needs settings: pass config=TrainConfig(minutes=...) or TrainConfig(steps=...)")
         config = stored_config(out)
     start = find_weights(init_from) if init_from is not None and not resume else None
+    if start is None and config.size is None and not resume:
+        config = dataclasses.replace(config, size="s")
     archive, name = (data, "archive") if isinstance(data, Archive | CrystalArchive) else open_archive(data)
     initial = None
     # a resumed run keeps its own description: this one only tells whether the data are the same
-    model = describe_model(archive, data=name, size=config.size, diffusion=diffusion)
+    model = describe_model(archive, data=name, size=config.size or "s", diffusion=diffusion)
     if start is not None:
-        model, initial = start_from(start, model)
+        model, initial = start_from(start, model, any_size=config.size is None)
     trainer = Trainer(
-        archive.subset("train"), model, config=config, out=Path(out), resume=resume, initial=initial, ranks=Ranks()
+        archive.subset("train"),
+        model,
+        config=config,
+        out=Path(out),
+        resume=resume,
+        initial=initial,
+        ranks=Ranks(),
+        teacher=None if config.teacher is None else find_weights(config.teacher),
     )
     return trainer.fit(progress=progress)
 
 
-def start_from(path: Path, model: ModelConfig) -> tuple[ModelConfig, dict[str, Tensor]]:
+def start_from(path: Path, model: ModelConfig, *, any_size: bool = False) -> tuple[ModelConfig, dict[str, Tensor]]:
     """The configuration and tensors of a run that starts from trained weights.
 
     Alphabets, properties and processes are those of the weights; the name of the data, its sizes and whether all its
@@ -137,12 +146,13 @@ def start_from(path: Path, model: ModelConfig) -> tuple[ModelConfig, dict[str, T
     Args:
         path: the weights file.
         model: configuration that the data alone would give.
+        any_size: take the network of the weights, whatever that of `model` is.
 
     Raises:
-        ValueError: if the data hold symbols that the weights do not know, or the size differs.
+        ValueError: if the data hold symbols that the weights do not know, or the size differs and may not.
     """
     network, stored = load(path)
-    if stored.network != model.network:
+    if stored.network != model.network and not any_size:
         raise ValueError(
             f"{path} cannot start this run: its network is {stored.network}, --size asks for {model.network}"
         )

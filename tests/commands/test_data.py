@@ -10,7 +10,7 @@ from moldiff.cli import run
 from moldiff.data.archive import Archive
 from moldiff.data.download import find_archive
 from moldiff.molecules.descriptors import NAMES
-from moldiff.training.loop import with_columns
+from moldiff.training.describe import with_columns
 
 Streams = pytest.CaptureFixture[str]
 Refused = Callable[[list[str]], str]

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from moldiff.cli import run
-from moldiff.config import TrainConfig
 from moldiff.data.archive import Archive
 from moldiff.networks.weights import load
 from moldiff.training.run import stored_config
@@ -24,7 +23,7 @@ def test_from_a_file_to_molecules_and_back(sdf: str, capsys: Streams) -> None:
     assert "the weights are in runs/a/model.safetensors; try  moldiff sample runs/a" in err
     stored = stored_config("runs/a")
     assert (stored.steps, stored.batch, stored.rate, stored.aromatic, stored.precision) == (3, 2, 2e-3, False, "fp32")
-    assert (stored.size, stored.seed) == (TrainConfig(steps=1).size, 0)
+    assert (stored.size, stored.seed) == ("s", 0)
     assert run(["sample", "runs/a", "-n", "2", "-o", "out.sdf", "--steps", "2", "--keep-invalid"]) == 0
 
     # resumed without a budget: the stored settings count, and the run is at its end
@@ -34,6 +33,7 @@ def test_from_a_file_to_molecules_and_back(sdf: str, capsys: Streams) -> None:
     assert run(["train", sdf, "--out", "runs/a", "--resume", "--steps", "3", "--size", "s", "--rate", "2e-3"]) == 0
     # and another run starts from the weights
     assert run(["train", sdf, "--out", "runs/b", *FEW, "--init-from", "runs/a"]) == 0
+    assert stored_config("runs/b").size is None
     first, second = (int(load(f"runs/{name}/model.safetensors")[1].facts["passes"]) for name in "ab")
     assert second > first
 
@@ -63,6 +63,15 @@ def test_ctrl_c_says_how_to_go_on(sdf: str, monkeypatch: pytest.MonkeyPatch, cap
     assert load("run/model.safetensors")[1].facts["steps"] == "3"
 
 
+def test_a_teacher_and_another_mix_of_tasks(sdf: str) -> None:
+    assert run(["train", sdf, "--out", "a", *FEW]) == 0
+    taught = ["--init-from", "a", "--teacher", "a", "--tasks", "generate=0.8,completion=0.2", "--unconditional", "0.7"]
+    assert run(["train", sdf, "--out", "b", *FEW, *taught]) == 0
+    stored = stored_config("b")
+    assert (stored.teacher, stored.tasks) == ("a", {"generate": 0.8, "completion": 0.2})
+    assert stored.unconditional == 0.7
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,6 +83,12 @@ def test_ctrl_c_says_how_to_go_on(sdf: str, monkeypatch: pytest.MonkeyPatch, cap
         (["--resume", "--init-from", "qm9"], "give one of them"),
         (["--steps", "2", "--init-from", "qm10"], "no weights called 'qm10'"),
         (["--steps", "2", "--device", "abacus"], "unknown device 'abacus'"),
+        (["--steps", "2", "--teacher", "qm10"], "no weights called 'qm10'"),
+        (["--steps", "2", "--teacher", "qm9"], "cannot teach this run: its alphabets differ"),
+        (["--steps", "2", "--tasks", "generate"], "--tasks 'generate' must read like generate=0.8"),
+        (["--steps", "2", "--tasks", "generate=1,growing=1"], "unknown tasks ['growing']: choose from generate"),
+        (["--steps", "2", "--tasks", "generate=-1"], "the shares of tasks must not be negative"),
+        (["--steps", "2", "--unconditional", "40"], "unconditional must be a share between 0 and 1, not 40"),
     ],
 )
 def test_refused(arguments: list[str], message: str, archive: Archive, refused: Refused) -> None:

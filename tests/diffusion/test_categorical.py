@@ -237,6 +237,18 @@ def test_loss_is_the_mean_cross_entropy_of_what_is_hidden(
     assert torch.isfinite(logits.grad).all() and (logits.grad[2] == 0).all()
 
 
+def test_the_divergence_of_hidden_symbols_is_that_of_kullback_and_leibler(generator: torch.Generator) -> None:
+    process = CategoricalProcess("elements", ABC)
+    state = full(2, 4, value=1).replace(elements=torch.tensor([[3, 1, 3, 2], [0, 1, 2, 3]]))
+    one, other = (Prediction(elements=torch.randn((2, 4, 3), generator=generator)) for _ in range(2))
+    p, q = (guess.elements.softmax(-1) for guess in (other, one) if guess.elements is not None)
+    each = (p * (p / q).log()).sum(-1)
+    expected = torch.stack([(each[0, 0] + each[0, 2]) / 2, each[1, 3]])
+    clocks = Clocks.shared(state, 0.5)
+    assert torch.allclose(process.divergence(one, other, state, clocks), expected, atol=1e-6)
+    assert float(process.divergence(one, one, state, clocks).abs().max()) == 0
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_likeliest_draws_are_shown_first_with_confidence(field: str, generator: torch.Generator) -> None:
     """Half of the entries are certain: with a large weight they are the half that is shown; without, any are."""

@@ -61,6 +61,9 @@ def test_property_drop_out_has_the_documented_shares() -> None:
     # none 40 %, one 30 % plus a fifth of the remaining 30 %, every other size a fifth of it
     expected = torch.tensor([0.4, 0.36, 0.06, 0.06, 0.06, 0.06])
     assert torch.allclose(share, expected, atol=4 * (0.25 / b) ** 0.5)
+    most = drop_properties(torch.ones((b, p)), none=0.7, generator=torch.Generator().manual_seed(0))
+    share = torch.bincount(most.shown.sum(1), minlength=p + 1) / b
+    assert torch.allclose(share, torch.tensor([0.7, 0.18, 0.03, 0.03, 0.03, 0.03]), atol=4 * (0.25 / b) ** 0.5)
     each = condition.shown.float().mean(0)
     assert (each - each.mean()).abs().max() < 0.02
 

@@ -19,8 +19,9 @@ from moldiff.config import ModelConfig, to_dict
 from moldiff.data.archive import Archive
 from moldiff.networks.weights import load
 from moldiff.training import checkpoint, loop
+from moldiff.training.describe import with_columns
 from moldiff.training.log import forget_after, read_log
-from moldiff.training.loop import Trainer, choose_device, with_columns
+from moldiff.training.loop import Trainer, choose_device
 from moldiff.training.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from moldiff.data.files import write
 from moldiff.molecules.convert import Arrays, to_mol
 from moldiff.networks.weights import build, load, save
 from moldiff.training import train
-from moldiff.training.loop import with_columns
+from moldiff.training.describe import with_columns
 from moldiff.training.run import describe_model, find_weights, open_archive, start_from, stored_config
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "one_thread")
