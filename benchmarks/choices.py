@@ -15,8 +15,7 @@ import argparse
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +33,18 @@ from moldiff.generator import Generator
 from moldiff.molecules.summary import summary
 from moldiff.networks.weights import alphabets
 from moldiff.state import State, centred
-from moldiff.training import loop
 from moldiff.training.ema import Average
 from moldiff.training.loop import Trainer
 from moldiff.training.run import describe_model, open_archive
 
-#: What a variant changes: settings of training, the network, loss weights, tasks, the share of first looks.
+#: What a variant changes: settings of training, the network, loss weights, the noise, the share of first looks.
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {},
     "no self-conditioning": {"looks": False},
     "loss of elements x 3": {"weights": {"elements": 1.2}},
-    "de novo only": {"tasks": {"generate": 1.0}},
+    "de novo only": {"train": {"tasks": {"generate": 1.0}}},
+    "no property shown to 70 %": {"train": {"unconditional": 0.7}},
+    "hidden channels of pairs 64, products 12": {"network": {"pair_hidden": 64, "products": 12}},
     "batches of 32": {"train": {"batch": 32}},
     "batches of 128": {"train": {"batch": 128}},
     "wide and shallow, 256 x 5": {"network": {"scalars": 256, "blocks": 5}},
@@ -54,6 +54,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "all losses alike": {"weights": dict.fromkeys(("positions", "elements", "charges", "bonds"), 1.0)},
     "no small noise": {"diffusion": {"clock_small": 0.0}},
 }
+#: The network of the base, that with which the first variants were measured.
+BASE = NetworkConfig(pair_hidden=128, products=16)
 #: Horizons of the average that the base's run is judged with, too; 0 for the last weights.
 HORIZONS = (0.0, 0.01, 0.1, 0.3)
 Noised = list[tuple[State, State, Clocks]]
@@ -63,8 +65,8 @@ FIELDS = ("positions", "elements", "charges", "bonds")
 
 def describe(archive: Archive, name: str, changes: dict[str, Any]) -> ModelConfig:
     """The model of a variant."""
-    model = describe_model(archive, data=name, size="s")
-    network = dataclasses.replace(NetworkConfig(), **changes.get("network", {}))
+    model = describe_model(archive, data=name)
+    network = dataclasses.replace(BASE, **changes.get("network", {}))
     diffusion = dataclasses.replace(
         model.diffusion,
         **changes.get("diffusion", {}),
@@ -82,29 +84,11 @@ def trainer_of(archive: Archive, model: ModelConfig, changes: dict[str, Any], *,
     return trainer
 
 
-@contextmanager
-def training_on(changes: dict[str, Any]) -> Iterator[None]:
-    """A variant's mix of tasks, which is no setting of a run."""
-    before = loop.draw_clocks
-    if "tasks" in changes:
-        loop.draw_clocks = functools.partial(draw_clocks, shares=changes["tasks"])
-    try:
-        yield
-    finally:
-        loop.draw_clocks = before
-
-
 def ratio_of(archive: Archive, name: str, changes: dict[str, Any], *, out: Path) -> float:
     """How many times longer a step of a variant takes than one of the base."""
 
     def update(own: dict[str, Any]) -> Callable[[], object]:
-        trainer = trainer_of(archive, describe(archive, name, own), own, steps=10**6, out=out)
-
-        def once() -> None:
-            with training_on(own):
-                trainer.update()
-
-        return once
+        return trainer_of(archive, describe(archive, name, own), own, steps=10**6, out=out).update
 
     return step_ratio(update({}), update(changes))
 
@@ -159,11 +143,10 @@ def run(archive: Archive, name: str, variant: str, *, steps: int, samples: int, 
     ratio = ratio_of(train, name, changes, out=out / "speed") if changes else 1.0
     trainer = trainer_of(train, describe(train, name, changes), changes, steps=round(steps / ratio), out=out / variant)
     averages = {horizon: Average(trainer.network, horizon=horizon) for horizon in HORIZONS if horizon and not changes}
-    with training_on(changes):
-        while trainer.step < round(steps / ratio):
-            trainer.update()
-            for average in averages.values():
-                average.update(trainer.network.named_parameters(), trainer.step)
+    while trainer.step < round(steps / ratio):
+        trainer.update()
+        for average in averages.values():
+            average.update(trainer.network.named_parameters(), trainer.step)
     trainer.network.eval()
     judged = functools.partial(
         judge,

@@ -212,6 +212,9 @@ def main() -> None:
     for place, moments in enumerate(found):
         lost = cut(cast(Block, network.blocks[place]), cast(Block, narrow.blocks[place]), moments)
         print(f"block {place}: lost " + ", ".join(f"{value:.1%} of {name}" for name, value in lost.items()))
+    before, after = (sum(value.numel() for value in one.parameters()) / 1e6 for one in (network, narrow))
+    told = f"from {before:.2f} to {after:.2f} million parameters after {model.facts.get('passes', '?')} passes"
+    narrow_model = dataclasses.replace(narrow_model, facts={**model.facts, "narrowed": told})
     args.out.mkdir(parents=True, exist_ok=True)
     print(save(args.out / "model.safetensors", narrow_model, tensors=dict(narrow.state_dict())))
 

@@ -36,7 +36,7 @@ with the code in this repository; weights under the licence of the code (MIT).
 geometries, bonds and charges perceived by RDKit. See `datasets/qm9`.
 
 **Run.** {parameters:.2f} million parameters, {passes} molecule passes, {hours} hours in all on {hardware}; the last run
-made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.{mean}
+made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.{more}
 
 **Conditions.** {properties}. Energies, dipole and polarisability are GFN2-xTB values at the B3LYP geometries, not B3LYP
 values.
@@ -61,7 +61,7 @@ the code in this repository; weights under the licence of the code (MIT).
 cells. See `datasets/mp20`.
 
 **Run.** {parameters:.2f} million parameters, {passes} crystal passes, {hours} hours in all on {hardware}; the last run
-made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.{mean}
+made {steps} steps in batches of {batch}, seed {seed}. Averaged weights, float16.{more}
 
 **Conditions.** {properties}: values of the Materials Project (PBE or PBE+U); space groups by spglib, 0.1 angstrom.
 
@@ -89,6 +89,8 @@ CRYSTAL_ROWS = {
     "match_rate": "structure prediction, match rate",
     "match_rmse": "structure prediction, RMSE of matches",
 }
+#: Facts that not every run has, and how the card puts them.
+MORE = {"narrowed": "Narrowed", "teacher": "Taught by the weights before, called", "mean": "Added up:"}
 #: Rows that are no shares.
 PLAIN = ("mmff_drop", "w1_density", "w1_elements", "match_rmse")
 
@@ -187,7 +189,7 @@ def main() -> None:
             hardware=facts["hardware"],
             batch=facts["batch"],
             seed=facts["seed"],
-            mean=f" Added up: {facts['mean']}." if "mean" in facts else "",
+            more="".join(f" {text} {facts[name]}." for name, text in MORE.items() if name in facts),
             properties=", ".join(f"{p.name} ({p.unit})" if p.unit else p.name for p in config.properties),
             drawn=metrics["valid"]["of"],
             predicted=metrics.get("match_rate", {}).get("of", 0),

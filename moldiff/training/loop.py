@@ -361,6 +361,8 @@ class Trainer:
             "seed": str(self.config.seed),
             "hardware": hardware(self.device, self.ranks.count),
         }
+        if self.config.teacher is not None:
+            facts["teacher"] = Path(self.config.teacher).name
         save(self.out / WEIGHTS, dataclasses.replace(self.model, facts=facts), tensors=dict(self.average.values))
 
     @torch.no_grad()

@@ -89,6 +89,7 @@ def test_a_run_that_is_resumed_has_its_teacher_again(
         patch.setattr(Trainer, "update", stop)
         train(archive, tmp_path / "half", config=TrainConfig(**settings), init_from=wise, progress=False)
     half = train(archive, tmp_path / "half", resume=True, progress=False)
+    assert load(half)[1].facts["teacher"] == "wise.safetensors"
     for one, other in zip(load(whole)[0].parameters(), load(half)[0].parameters(), strict=True):
         assert torch.equal(one, other)
 
