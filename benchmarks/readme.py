@@ -60,6 +60,16 @@ def speed(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def unique(content: dict[str, Any]) -> list[str]:
+    """How many of a growing sample are distinct."""
+    parts = [
+        f"of {int(size):,} {share(one['vu'])} % ({one['points_lost']:.1f} points less than valid; one who draws "
+        f"training molecules at random loses {100 - 100 * one['memoriser']:.1f})"
+        for size, one in content["results"].items()
+    ]
+    return ["", f"Valid and distinct, {content['steps']} steps: {'; '.join(parts)} (`benchmarks/unique.py`)."]
+
+
 def cost(content: dict[str, Any]) -> list[str]:
     """This model beside the networks of EDM and SemlaFlow."""
     networks, hardware = content["networks"], content["meta"]["hardware"]
@@ -274,6 +284,7 @@ def tables() -> str:
         if path.is_file():
             lines += ["", path.read_text().rstrip()] if lines else [path.read_text().rstrip()]
     writers = {
+        "unique-qm9": unique,
         "conditional-qm9": targets,
         "constraints-qm9": constraints,
         "completion-qm9-completion": completion,
