@@ -17,7 +17,8 @@ class NetworkConfig:
 
     Attributes:
         scalars, vectors: channels of 0e and 1o features an atom.
-        pairs: channels of the pair stream; `pair_hidden` the width inside its update.
+        pairs: channels of the pair stream; `pair_hidden` the width inside its update. Half of 128 there explained
+            95 to 98 % of the rest in a trained network, and learns more in the same time (`benchmarks/choices.py`).
         heads: attention heads; `products`: channels of low-rank node products fed to the pairs.
         blocks: depth.
         condition: width of the clock-and-property embedding.
@@ -27,9 +28,9 @@ class NetworkConfig:
     scalars: int = 192
     vectors: int = 32
     pairs: int = 64
-    pair_hidden: int = 128
+    pair_hidden: int = 64
     heads: int = 8
-    products: int = 16
+    products: int = 12
     blocks: int = 8
     condition: int = 128
     radial: int = 20
@@ -38,7 +39,7 @@ class NetworkConfig:
 #: Network sizes by name: about 4 and 8 million parameters.
 PRESETS: dict[str, NetworkConfig] = {
     "s": NetworkConfig(),
-    "m": NetworkConfig(scalars=256, vectors=48, pairs=96, pair_hidden=160, condition=160),
+    "m": NetworkConfig(scalars=256, vectors=48, pairs=96, pair_hidden=160, products=16, condition=160),
 }
 
 
