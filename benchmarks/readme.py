@@ -62,12 +62,20 @@ def speed(content: dict[str, Any]) -> list[str]:
 
 def unique(content: dict[str, Any]) -> list[str]:
     """How many of a growing sample are distinct."""
-    parts = [
-        f"of {int(size):,} {share(one['vu'])} % ({one['points_lost']:.1f} points less than valid; one who draws "
-        f"training molecules at random loses {100 - 100 * one['memoriser']:.1f})"
-        for size, one in content["results"].items()
+    lines = [
+        "",
+        f"The beginning of one larger sample of molecules, {content['steps']} steps. Lost: points between valid and distinct valid "
+        "ones, and what one loses who draws training molecules at random (`benchmarks/unique.py`):",
+        "",
+        "| molecules | valid and connected, % | valid and distinct, % | lost | lost at random |",
+        "|---|---|---|---|---|",
     ]
-    return ["", f"Valid and distinct, {content['steps']} steps: {'; '.join(parts)} (`benchmarks/unique.py`)."]
+    for size, one in content["results"].items():
+        lines.append(
+            f"| {int(size):,} | {share(one['valid_connected'])} | {share(one['vu'])} | {one['points_lost']:.1f} | "
+            f"{100 - 100 * one['memoriser']:.1f} |"
+        )
+    return lines
 
 
 def cost(content: dict[str, Any]) -> list[str]:
