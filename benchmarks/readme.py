@@ -64,8 +64,8 @@ def unique(content: dict[str, Any]) -> list[str]:
     """How many of a growing sample are distinct."""
     lines = [
         "",
-        f"The beginning of one larger sample of molecules, {content['steps']} steps. Lost: points between valid and distinct valid "
-        "ones, and what one loses who draws training molecules at random (`benchmarks/unique.py`):",
+        f"The beginning of one larger sample of molecules, {content['steps']} steps. Lost: points between valid and "
+        "distinct valid ones, and what one loses who draws training molecules at random (`benchmarks/unique.py`):",
         "",
         "| molecules | valid and connected, % | valid and distinct, % | lost | lost at random |",
         "|---|---|---|---|---|",
