@@ -246,6 +246,8 @@ class Trainer:
             self.optimiser.zero_grad()
 
         compile_network(self.network, self.config, self.device, sizes=len(self.batches.groups), step=step)
+        if self.teacher and self.network.compiled == "always":
+            self.teacher.network.compiled = "sampling"
 
     def fit(self, *, progress: bool = True) -> Path:
         """Train to the end of the plan. Returns the path of the averaged weights.

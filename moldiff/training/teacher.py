@@ -34,7 +34,6 @@ class Teacher:
 
     def __init__(self, network: Trunk, process: JointProcess, *, share: float) -> None:
         self.network, self.process, self.share = network.eval().requires_grad_(False), process, share
-        self.network.compiled = "sampling"
         self.denoiser = denoiser(network, process)
 
     @staticmethod

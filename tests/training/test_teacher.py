@@ -73,6 +73,17 @@ def test_a_pupil_becomes_like_its_teacher(
     assert distance() < 0.7 * before, (before, distance())
 
 
+def test_the_teacher_runs_compiled_where_the_pupil_does(
+    archive: Archive, model: ModelConfig, wise: Path, tmp_path: Path, one_thread: None, recorded_compiler: list[str]
+) -> None:
+    plain = pupil(archive, model, tmp_path / "plain", wise, compile="off")
+    plain.fit(progress=False)
+    assert plain.teacher is not None and plain.teacher.network.compiled == "never" and not recorded_compiler
+    run = pupil(archive, model, tmp_path / "run", wise, compile="on")
+    run.fit(progress=False)
+    assert run.teacher is not None and run.teacher.network.compiled == "sampling"
+
+
 def test_a_run_that_is_resumed_has_its_teacher_again(
     archive: Archive, tiny_preset: NetworkConfig, wise: Path, tmp_path: Path, one_thread: None
 ) -> None:
