@@ -28,11 +28,11 @@ from moldiff.data.archive import Archive
 from moldiff.data.batching import Batches, widen
 from moldiff.denoiser import Clocks, Denoiser, Prediction
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.diffusion.tasks import draw_clocks
+from moldiff.diffusion.tasks import draw_noisy
 from moldiff.generator import Generator
 from moldiff.molecules.summary import summary
 from moldiff.networks.weights import alphabets
-from moldiff.state import State, centred
+from moldiff.state import State
 from moldiff.training.ema import Average
 from moldiff.training.loop import Trainer
 from moldiff.training.run import describe_model, open_archive
@@ -95,17 +95,12 @@ def ratio_of(archive: Archive, name: str, changes: dict[str, Any], *, out: Path)
 
 def noised(archive: Archive, model: ModelConfig, *, most: int = 1024) -> Noised:
     """Validation molecules of a size each, with the de novo clocks and the noise that all variants are judged with."""
-    process, validation, found = (
-        JointProcess.for_molecules(model.diffusion, alphabets(model)),
-        archive.subset("val"),
-        [],
-    )
+    process = JointProcess.for_molecules(model.diffusion, alphabets(model))
+    validation, found = archive.subset("val"), []
     for number, group in enumerate(Batches(validation, alphabets(model), batch=64).groups):
         state = widen(group.state.index(slice(0, max(1, round(most * len(group.state) / len(validation))))))
         noise = torch.Generator().manual_seed(number)
-        clocks = draw_clocks(state, model.diffusion, shares={"generate": 1.0}, generator=noise)
-        state = state.replace(positions=centred(state.field("positions"), state.mask, torch.zeros_like(state.mask)))
-        found.append((state, process.corrupt(state, clocks, generator=noise), clocks))
+        found.append(draw_noisy(state, process, model.diffusion, shares={"generate": 1.0}, generator=noise))
     return found
 
 

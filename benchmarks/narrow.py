@@ -4,27 +4,27 @@
 
 In each block the channels that are kept explain most of what the others did (greedy choice), and the maps behind them
 take over the rest by least squares, on noisy training molecules of all tasks. That is a start, no finished model: train
-on with ``moldiff train --init-from``, and judge it by its samples.
+on with ``moldiff train --init-from``, taught by the wide one (``--teacher``), and judge it by its samples.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from moldiff.config import ModelConfig
 from moldiff.data.archive import Archive
 from moldiff.data.batching import Batches
 from moldiff.diffusion.joint import JointProcess, denoiser
-from moldiff.diffusion.tasks import draw_clocks
+from moldiff.diffusion.tasks import draw_noisy
 from moldiff.networks.layers import Block
+from moldiff.networks.trunk import Trunk
 from moldiff.networks.weights import alphabets, build, load, save
-from moldiff.state import centred
 from moldiff.training.run import find_weights, open_archive
 
 
@@ -92,19 +92,10 @@ def choose(moments: Moments, weight: Tensor, keep: int) -> Kept:
     return Kept(chosen, explained, mean - mean[chosen] @ explained, lost)
 
 
-def products(block: Block, nodes: Tensor, vectors: Tensor) -> Tensor:
-    """The low-rank products (B, N, N, products) as the block makes them of its linear maps' outputs."""
-    b, n, _ = nodes.shape
-    count, width = block.products, block.product_width
-    q, k = nodes[..., : block.splits[0]].chunk(2, -1)
-    vq, vk, _ = vectors.split((2 * count, 2 * count, block.v), -1)
-    q = torch.cat([q.view(b, n, count, width), vq.reshape(b, n, 6, count).transpose(2, 3)], -1)
-    k = torch.cat([k.view(b, n, count, width), vk.reshape(b, n, 6, count).transpose(2, 3)], -1)
-    return torch.einsum("bihd,bjhd->bijh", q, k) / math.sqrt(width + 6)
-
-
 @torch.no_grad()
-def collect(network: Any, model: Any, archive: Archive, *, batches: int, seed: int = 0) -> list[dict[str, Moments]]:
+def collect(
+    network: Trunk, model: ModelConfig, archive: Archive, *, batches: int, seed: int = 0
+) -> list[dict[str, Moments]]:
     """Moments of the hidden channels and the products of each block, on noisy training molecules."""
     process = JointProcess.for_molecules(model.diffusion, alphabets(model))
     source = Batches(archive, alphabets(model), batch=64, seed=seed)
@@ -113,13 +104,14 @@ def collect(network: Any, model: Any, archive: Archive, *, batches: int, seed: i
     pairs = torch.zeros(())
 
     def of(place: int) -> list[Any]:
-        block = network.blocks[place]
+        block = cast(Block, network.blocks[place])
 
         def nodes(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
             seen["nodes"] = output
 
         def vectors(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            found[place]["products"].add(products(block, seen["nodes"], output)[pairs])
+            vq, vk, _ = output.split((2 * block.products, 2 * block.products, block.v), -1)
+            found[place]["products"].add(block.multiply(seen["nodes"][..., : block.splits[0]], vq, vk)[pairs])
 
         def hidden(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             found[place]["hidden"].add(inputs[0].view(*pairs.shape, -1)[pairs])
@@ -132,12 +124,11 @@ def collect(network: Any, model: Any, archive: Archive, *, batches: int, seed: i
 
     hooks = [hook for place in range(len(network.blocks)) for hook in of(place)]
     guess, generator = denoiser(network, process), torch.Generator().manual_seed(seed)
+    elements = model.alphabets["elements"]
+    hydrogen = elements.index("H") if "H" in elements else None
     for number in range(batches):
         state = source.draw(number).state
-        clocks = draw_clocks(state, model.diffusion, generator=generator)
-        given = clocks.is_given("positions", state)
-        state = state.replace(positions=centred(state.field("positions"), state.mask, given))
-        noisy = process.corrupt(state, clocks, generator=generator)
+        state, noisy, clocks = draw_noisy(state, process, model.diffusion, hydrogen=hydrogen, generator=generator)
         pairs = state.pair_mask
         guess(noisy, clocks, None, guess(noisy, clocks, None, None))
     for hook in hooks:
@@ -189,6 +180,28 @@ def cut(block: Block, narrow: Block, moments: dict[str, Moments]) -> dict[str, f
     return {"products": product.lost, "hidden": kept.lost}
 
 
+def narrowed(
+    network: Trunk, model: ModelConfig, archive: Archive, *, pair_hidden: int, products: int, batches: int = 16
+) -> tuple[Trunk, ModelConfig, list[dict[str, float]]]:
+    """A narrower network, its description and the shares lost in each block.
+
+    Args:
+        network, model: of molecules, trained.
+        archive: training molecules to look at, `batches` of 64.
+        pair_hidden, products: channels that are kept.
+    """
+    sizes = dataclasses.replace(model.network, pair_hidden=pair_hidden, products=products)
+    narrow = build(dataclasses.replace(model, network=sizes)).eval()
+    own = {name: value for name, value in network.state_dict().items() if not name.startswith("blocks.")}
+    narrow.load_state_dict(own, strict=False)
+    found = collect(network, model, archive, batches=batches)
+    blocks = zip(network.blocks, narrow.blocks, found, strict=True)
+    lost = [cut(cast(Block, block), cast(Block, few), moments) for block, few, moments in blocks]
+    before, after = (sum(value.numel() for value in one.parameters()) / 1e6 for one in (network, narrow))
+    told = f"from {before:.2f} to {after:.2f} million parameters after {model.facts.get('passes', '?')} passes"
+    return narrow, dataclasses.replace(model, network=sizes, facts={**model.facts, "narrowed": told}), lost
+
+
 def main() -> None:
     """Cut and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -200,23 +213,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     network, model = load(find_weights(args.model))
-    sizes = dataclasses.replace(model.network, pair_hidden=args.pair_hidden, products=args.products)
-    narrow_model = dataclasses.replace(model, network=sizes)
-    narrow = build(narrow_model)
-    own = {name: value for name, value in network.state_dict().items() if not name.startswith("blocks.")}
-    narrow.load_state_dict(own, strict=False)
     archive = open_archive(args.data)[0]
     if not isinstance(archive, Archive):
         parser.error(f"--data {args.data} are crystals: only networks of molecules are cut")
-    found = collect(network, model, archive.subset("train"), batches=args.batches)
-    for place, moments in enumerate(found):
-        lost = cut(cast(Block, network.blocks[place]), cast(Block, narrow.blocks[place]), moments)
-        print(f"block {place}: lost " + ", ".join(f"{value:.1%} of {name}" for name, value in lost.items()))
-    before, after = (sum(value.numel() for value in one.parameters()) / 1e6 for one in (network, narrow))
-    told = f"from {before:.2f} to {after:.2f} million parameters after {model.facts.get('passes', '?')} passes"
-    narrow_model = dataclasses.replace(narrow_model, facts={**model.facts, "narrowed": told})
+    narrow, described, lost = narrowed(
+        network,
+        model,
+        archive.subset("train"),
+        pair_hidden=args.pair_hidden,
+        products=args.products,
+        batches=args.batches,
+    )
+    for place, shares in enumerate(lost):
+        print(f"block {place}: lost " + ", ".join(f"{value:.1%} of {name}" for name, value in shares.items()))
     args.out.mkdir(parents=True, exist_ok=True)
-    print(save(args.out / "model.safetensors", narrow_model, tensors=dict(narrow.state_dict())))
+    print(save(args.out / "model.safetensors", described, tensors=narrow.state_dict()))
 
 
 if __name__ == "__main__":

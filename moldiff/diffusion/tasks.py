@@ -9,8 +9,9 @@ from torch import Tensor
 
 from moldiff.config import DiffusionConfig
 from moldiff.denoiser import Clocks
+from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.process import normal, uniform
-from moldiff.state import SYMBOL_FIELDS, State
+from moldiff.state import SYMBOL_FIELDS, State, centred
 
 #: Share of each task in the training of molecules (DESIGN: one checkpoint for all of them).
 MOLECULE_TASKS: dict[str, float] = {
@@ -168,6 +169,25 @@ def draw_clocks(
         whole = has("conformer") | (has("perception") if field == "elements" else torch.zeros_like(has("conformer")))
         times[field] = torch.where(whole, 0.0, clock)
     return Clocks(times, given)
+
+
+def draw_noisy(
+    state: State,
+    process: JointProcess,
+    config: DiffusionConfig,
+    *,
+    hydrogen: int | None = None,
+    shares: Mapping[str, float] | None = None,
+    generator: torch.Generator,
+) -> tuple[State, State, Clocks]:
+    """A batch of training: the molecules with the origin that their task wants, the same with noise, and the clocks.
+
+    Arguments as for `draw_clocks`, and the joint process.
+    """
+    clocks = draw_clocks(state, config, hydrogen=hydrogen, shares=shares, generator=generator)
+    given = clocks.is_given("positions", state)
+    state = state.replace(positions=centred(state.field("positions"), state.mask, given))
+    return state, process.corrupt(state, clocks, generator=generator), clocks
 
 
 def _given_whole(state: State, chosen: Iterable[tuple[tuple[str, ...], Tensor]]) -> dict[str, Tensor]:

@@ -171,6 +171,20 @@ class Block(nn.Module):
         self.fraction = linear(c, 3, zero=True) if periodic else None
         self.c, self.v, self.p = c, v, p
 
+    def multiply(self, query_key: Tensor, vq: Tensor, vk: Tensor) -> Tensor:
+        """Low-rank products (B, N, N, products) of both ends: scalars and vectors in one batched matrix product.
+
+        Args:
+            query_key: (B, N, 2 * products * product_width) scalars of both ends.
+            vq, vk: (B, N, 3, 2 * products) vectors of each end.
+        """
+        b, n, _ = query_key.shape
+        prod, width = self.products, self.product_width
+        q, k = query_key.chunk(2, -1)
+        q = torch.cat([q.view(b, n, prod, width), vq.reshape(b, n, 6, prod).transpose(2, 3).to(q.dtype)], -1)
+        k = torch.cat([k.view(b, n, prod, width), vk.reshape(b, n, 6, prod).transpose(2, 3).to(k.dtype)], -1)
+        return torch.einsum("bihd,bjhd->bijh", q, k) / math.sqrt(width + 6)
+
     def forward(
         self, atoms: Atoms, frame: Frame, noisy: Tensor, condition: Tensor, weight: Tensor, bias: Tensor
     ) -> Atoms:
@@ -186,7 +200,7 @@ class Block(nn.Module):
         """
         h, v, e, u = atoms
         b, n, _ = h.shape
-        heads, prod, width = self.heads, self.products, self.product_width
+        heads, prod = self.heads, self.products
         # the clocks reach the pairs through both ends: modulating the pairs, too, costs three passes over them
         s1, b1, g1, s2, b2, g2 = self.modulation(condition)[:, None].chunk(6, -1)
 
@@ -197,12 +211,7 @@ class Block(nn.Module):
         mixed = self.from_vectors(y)
         vq, vk, vector_values = mixed.split((2 * prod, 2 * prod, self.v), -1)
 
-        # low-rank products of both ends: scalars and vectors in one batched matrix product
-        q, k = query_key.chunk(2, -1)
-        q = torch.cat([q.view(b, n, prod, width), vq.reshape(b, n, 6, prod).transpose(2, 3).to(q.dtype)], -1)
-        k = torch.cat([k.view(b, n, prod, width), vk.reshape(b, n, 6, prod).transpose(2, 3).to(k.dtype)], -1)
-        product = torch.einsum("bihd,bjhd->bijh", q, k) / math.sqrt(width + 6)
-
+        product = self.multiply(query_key, vq, vk)
         first, second = ends.chunk(2, -1)
         features = torch.cat([self.pair_norm(e).to(product.dtype), self.radial(squared).to(product.dtype), product], -1)
         # the product is added to the ends in one pass over the pairs

@@ -25,11 +25,10 @@ from moldiff.denoiser import Prediction
 from moldiff.device import choose_device, hardware, out_of_memory
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.diffusion.sampler import sample
-from moldiff.diffusion.tasks import CRYSTAL_TASKS, MOLECULE_TASKS, draw_clocks, draw_crystal_clocks, known_shares
+from moldiff.diffusion.tasks import CRYSTAL_TASKS, MOLECULE_TASKS, draw_crystal_clocks, draw_noisy, known_shares
 from moldiff.networks.compilation import running
 from moldiff.networks.conditioning import drop_properties
 from moldiff.networks.weights import alphabets, build, save
-from moldiff.state import centred
 from moldiff.training import checkpoint
 from moldiff.training.check import check, check_crystals
 from moldiff.training.compilation import compile_network
@@ -167,11 +166,11 @@ class Trainer:
         diffusion = self.model.diffusion
         if self.crystals:
             clocks = draw_crystal_clocks(state, diffusion, shares=self.tasks, generator=generator)
+            noisy = self.process.corrupt(state, clocks, generator=generator)
         else:
-            clocks = draw_clocks(state, diffusion, hydrogen=self.hydrogen, shares=self.tasks, generator=generator)
-            given = clocks.is_given("positions", state)
-            state = state.replace(positions=centred(state.field("positions"), state.mask, given))
-        noisy = self.process.corrupt(state, clocks, generator=generator)
+            state, noisy, clocks = draw_noisy(
+                state, self.process, diffusion, hydrogen=self.hydrogen, shares=self.tasks, generator=generator
+            )
         condition = None
         if self.model.properties:
             condition = drop_properties(batch.properties, none=self.config.unconditional, generator=generator)

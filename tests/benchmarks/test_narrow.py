@@ -45,14 +45,8 @@ def alive(model: ModelConfig) -> Trunk:
 
 
 def cut(network: Trunk, model: ModelConfig, archive: Archive, **sizes: int) -> tuple[Trunk, list[dict[str, float]]]:
-    smaller = build(dataclasses.replace(model, network=dataclasses.replace(model.network, **sizes))).eval()
-    own = {name: value for name, value in network.state_dict().items() if not name.startswith("blocks.")}
-    smaller.load_state_dict(own, strict=False)
-    found = narrow.collect(network, model, archive.subset("train"), batches=6)
-    lost = [
-        narrow.cut(cast(Block, block), cast(Block, few), moments)
-        for block, few, moments in zip(network.blocks, smaller.blocks, found, strict=True)
-    ]
+    smaller, described, lost = narrow.narrowed(network, model, archive.subset("train"), batches=6, **sizes)
+    assert described.network == dataclasses.replace(model.network, **sizes) and "narrowed" in described.facts
     return smaller, lost
 
 
