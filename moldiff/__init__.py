@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from moldiff.openmp import wait_briefly
+
 if TYPE_CHECKING:
     from moldiff.data.files import read, write
     from moldiff.evaluation import evaluate
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from moldiff.pictures import view
     from moldiff.state import State
     from moldiff.training import train
+
+wait_briefly()
 
 __version__ = "0.1.0"
 

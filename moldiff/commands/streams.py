@@ -1,13 +1,9 @@
-"""What the commands that write structures share: targets, rewards, whole writes, words for the end."""
+"""What the commands that write structures share: targets, rewards, words for the end."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import signal
 import sys
-import threading
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -78,22 +74,6 @@ def _found(name: str) -> ModuleType:
         return import_module(name)
     finally:
         sys.path.remove(here)
-
-
-@contextlib.contextmanager
-def whole() -> Iterator[None]:
-    """Put Ctrl-C off to the end of the block, so that no molecule is written by half or left uncounted."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    waiting: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: waiting.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if waiting and callable(before):
-        raise KeyboardInterrupt
 
 
 def written(writer: Writer) -> str:

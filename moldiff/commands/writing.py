@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from moldiff.commands.options import DONE, INTERRUPTED, NOTHING_MADE, say
-from moldiff.commands.streams import whole, without_nan, written
+from moldiff.commands.streams import without_nan, written
+from moldiff.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from moldiff.data.writing import Writer
@@ -110,7 +111,8 @@ def _write(options: Any, writer: Writer, generator: Any, start: Start, *, hint: 
             name = f"{generator.name}-{options.seed}-{item.number}"
             structure = labelled(item, name, keep_invalid=options.keep_invalid)
             if structure is not None:
-                with whole():
+                # or a molecule would be written by half, or left uncounted
+                with uninterrupted():
                     writer.write(structure)
             elif options.keep_invalid:
                 lost += 1

@@ -12,11 +12,16 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from moldiff.interrupts import uninterrupted
+
 #: When the parts of a trunk run compiled: never, where no gradient is recorded, or always.
 When = Literal["never", "sampling", "always"]
 
 #: What `running` says in this thread.
 _now: ContextVar[When | None] = ContextVar("when parts run compiled", default=None)
+
+#: Whether `works` is finding out, in this thread.
+_trying: ContextVar[bool] = ContextVar("whether parts are being compiled", default=False)
 
 
 class Run(Protocol):
@@ -34,12 +39,19 @@ def eager(part: nn.Module, *arguments: Any) -> Any:
 
 def compiled(part: nn.Module, *arguments: Any) -> Any:
     """Call a part compiled. All parts of one kind share a graph; their weights are inputs to it."""
-    return _compiled(type(part).forward)(part, *arguments)
+    return _call(_compiled(type(part).forward), part, arguments)
 
 
 def unlocked(part: nn.Module, *arguments: Any) -> Any:
     """Call a part compiled for a CPU, its graph as one call of C++ during which other threads run Python."""
-    return _compiled(type(part).forward, cpp_wrapper=True)(part, *arguments)
+    return _call(_compiled(type(part).forward, cpp_wrapper=True), part, arguments)
+
+
+def _call(function: Callable[..., Any], part: nn.Module, arguments: tuple[Any, ...]) -> Any:
+    # torch's guards take a KeyboardInterrupt for a shape that does not fit, and swallow it: one Ctrl-C of a hundred
+    # was lost. The first call takes the compiler's time, which one may want to end.
+    with contextlib.nullcontext() if _trying.get() else uninterrupted():
+        return function(part, *arguments)
 
 
 @functools.cache
@@ -78,6 +90,7 @@ def works(evaluate: Callable[[], object]) -> bool:
         evaluate: a first evaluation. The graphs are made for the sizes of this one, and then for all sizes if no size
             is 1 and no two of its sizes are equal, to one another or to a width of the network.
     """
+    before = _trying.set(True)
     try:
         evaluate()
     except Exception as error:  # whatever the compiler behind torch makes of it
@@ -87,4 +100,6 @@ def works(evaluate: Callable[[], object]) -> bool:
             stacklevel=3,
         )
         return False
+    finally:
+        _trying.reset(before)
     return True

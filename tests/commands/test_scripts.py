@@ -41,6 +41,6 @@ def test_evaluate(sdf: str, capsys: Streams) -> None:
 
 def test_a_pipe_that_is_closed_is_no_error() -> None:
     command = f"{sys.executable} -m moldiff sample --help | head -c 1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=120, cwd=REPOSITORY)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False, timeout=300, cwd=REPOSITORY)
     assert done.stderr == ""
     assert done.stdout == "u"

@@ -53,7 +53,7 @@ def run(command: list[str], folder: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY), "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [*command, str(script), str(folder)], env=environment, capture_output=True, text=True, timeout=240
+        [*command, str(script), str(folder)], env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
 
@@ -84,7 +84,7 @@ def both(arguments: list[str], folder: Path, suffix: str) -> tuple[str, str]:
     ):
         out = folder / f"{name}.{suffix}"
         command = [*start, "moldiff", *arguments, "-o", str(out), "--batch-size", "2", "--device", "cpu"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("network evaluations") == 1
         texts.append(out.read_text())

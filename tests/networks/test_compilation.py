@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -53,6 +54,32 @@ def test_a_compiler_that_fails_is_told_of_and_nothing_breaks() -> None:
     with pytest.warns(UserWarning, match="no compiler here"):
         assert not works(fail)
     assert works(lambda: None)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_waits_for_a_compiled_call_but_not_for_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's guards swallow a KeyboardInterrupt as they do any error."""
+
+    def swallow(function: Any, **options: Any) -> Any:
+        def call(part: Any, *arguments: Any) -> str:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                return "swallowed"
+            done.append("whole")
+            return "not yet"
+
+        return call
+
+    done: list[str] = []
+    monkeypatch.setattr(compilation, "_compiled", swallow)
+    for run in (compiled, unlocked):
+        with pytest.raises(KeyboardInterrupt):
+            run(torch.nn.Identity())
+    assert done == ["whole", "whole"]
+    answers: list[str] = []
+    assert works(lambda: answers.append(compiled(torch.nn.Identity())))
+    assert answers == ["swallowed"]  # it was raised at once
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from nbclient import NotebookClient
 from moldiff.generator.pretrained import names
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("*.ipynb"))
-SECONDS = 300
+SECONDS = 600
 """Time for one cell; a whole notebook takes 10 to 30 seconds on two idle cores."""
 
 
