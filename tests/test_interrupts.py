@@ -9,7 +9,6 @@ import pytest
 
 from moldiff.interrupts import uninterrupted
 
-
 pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 
