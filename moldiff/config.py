@@ -178,6 +178,11 @@ class SamplerConfig:
         if self.anneal < 0 or self.anneal_given < 0:
             raise ValueError(f"anneal and anneal_given must not be negative, not {self.anneal} and {self.anneal_given}")
 
+    @property
+    def redraws(self) -> int:
+        """Steps at the end in which charges and bonds are drawn anew."""
+        return min(self.redraw, self.steps // 5)
+
     def in_steps(self, steps: int) -> SamplerConfig:
         """These settings for another number of steps; with fewer than they were made for, each is larger.
 
@@ -261,7 +266,8 @@ class TrainConfig:
         tasks: task -> share, instead of the mix of `moldiff.diffusion.tasks`. `unconditional`: share of structures that
             are shown no property.
         teacher: a trained model (see `moldiff.training.run.find_weights`) whose predictions are learned, too, with
-            the share `teacher_share` of the loss; see `moldiff.training.teacher`.
+            the share `teacher_share` of the loss; see `moldiff.training.teacher`. `distil`: sampler steps that it is
+            distilled to; nothing is then learned from the data beside, see `moldiff.training.distillation`.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
         precision: ``"bf16"`` (autocast) or ``"fp32"``.
         compile: whether to compile the network: ``"on"``, ``"off"``, or ``"auto"`` to do so on a GPU, and on a CPU in
@@ -286,6 +292,7 @@ class TrainConfig:
     unconditional: float = 0.4
     teacher: str | None = None
     teacher_share: float = 0.75
+    distil: int | None = None
     device: str = "auto"
     precision: str = "bf16"
     compile: str = "auto"
@@ -311,6 +318,11 @@ class TrainConfig:
         for name in ("unconditional", "teacher_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share between 0 and 1, not {getattr(self, name)}")
+        if self.distil is not None and (self.distil < 2 or self.teacher is None):
+            raise ValueError(
+                f"distil={self.distil} with teacher={self.teacher}: give the sampler steps to distil to, at least 2, "
+                "and the model that takes more of them"
+            )
         if self.tasks and (min(self.tasks.values()) < 0 or sum(self.tasks.values()) <= 0):
             raise ValueError(f"the shares of tasks must not be negative, and not all 0: {self.tasks}")
 

@@ -49,6 +49,7 @@ class Train:
         init_from: start from a shipped model, a run folder or a weights file.
         teacher: learn from the predictions of a shipped model, a run folder or a weights file, too; it must have been
             made from the same data, as the model of --init-from was.
+        distil: distil the teacher to so many sampler steps, as 20, which the new weights then take by default.
         tasks: shares of the tasks instead of the usual mix, as in generate=0.8,completion=0.2; of molecules generate,
             conformer, perception, completion and decoration, of crystals generate, prediction, substitution and
             completion.
@@ -75,6 +76,7 @@ class Train:
     resume: Flag = False
     init_from: Text = None
     teacher: Text = None
+    distil: Whole = None
     tasks: Annotated[str | None, arg(metavar="SHARES", help_behavior_hint="")] = None
     unconditional: Number = None
     batch: Whole = None

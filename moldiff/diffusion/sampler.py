@@ -64,7 +64,7 @@ def sample(
     """
     config = config or SamplerConfig()
     given = dict(given or {})
-    redraws = min(config.redraw, config.steps // 5) if _can_redraw(process, state, given) else 0
+    redraws = config.redraws if _can_redraw(process, state, given) else 0
     grid = time_grid(config.steps - redraws, config.density, config.last).to(state.device, torch.float32)
     rows = len(state)
     whole = {

@@ -47,16 +47,39 @@ def time_grid(steps: int, density: float = 2.0, last: float = 0.0) -> Tensor:
 
     u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     if last > 0:
-        # w grows with u: the place of `last` by bisection, on numbers, for it is done for every batch
-        low, high = 0.0, 1.0
-        for _ in range(60):
-            middle = (low + high) / 2
-            w = (1 - density) * middle + density * (2 / math.pi) * math.asin(math.sqrt(middle))
-            low, high = (middle, high) if w < last else (low, middle)
-        u[:-1] = torch.linspace(1, high, steps, dtype=torch.float64)
-    grid = (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
+        end = float(_place(torch.tensor(last, dtype=torch.float64), density))
+        u[:-1] = torch.linspace(1, end, steps, dtype=torch.float64)
+    grid = _warp(u, density)
     grid[0], grid[-1] = 1.0, 0.0
     return grid
+
+
+def _warp(u: Tensor, density: float) -> Tensor:
+    return (1 - density) * u + density * (2 / math.pi) * torch.asin(torch.sqrt(u))
+
+
+def _place(t: Tensor, density: float) -> Tensor:
+    """The u at which the grid has a time, by bisection, since w grows with u; float64."""
+    low, high = torch.zeros_like(t, dtype=torch.float64), torch.ones_like(t, dtype=torch.float64)
+    for _ in range(60):
+        middle = (low + high) / 2
+        below = _warp(middle, density) < t
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return high
+
+
+def next_time(t: Tensor, steps: int, density: float = 2.0, last: float = 0.0) -> Tensor:
+    """Where a step of a `time_grid` leads from any time, as from those of the grid; of the shape of `t`.
+
+    Times nearer to `last` than half a step go to 0, as `last` does; the others no further than to `last`.
+    """
+    end = float(_place(torch.tensor(last, dtype=torch.float64), density)) if last > 0 else 0.0
+    count = steps - 1 if last > 0 else steps
+    if count < 1:
+        return torch.zeros_like(t)
+    u, stride = _place(t, density), (1 - end) / count
+    after = _warp((u - stride).clamp_min(end), density)
+    return torch.where(u < end + stride / 2, 0.0, after).to(t.dtype)
 
 
 def multistep_weight(now: Tensor, later: Tensor, before: Tensor) -> Tensor:

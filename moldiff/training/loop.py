@@ -120,7 +120,7 @@ class Trainer:
             fused=self.crystals,
         )
         self.denoiser = denoiser(self.network, self.process)
-        self.teacher = Teacher.load(teacher, model, share=config.teacher_share, device=self.device) if teacher else None
+        self.teacher = Teacher.load(teacher, model, config=config, device=self.device) if teacher else None
         self.step, self.passes, self.seconds = 0, 0, 0.0
         self.batch = config.batch or (768 if self.device.type == "cuda" else 64)
         self.plan = None if config.steps is None else Plan.of(config.steps)
@@ -171,6 +171,9 @@ class Trainer:
             state, noisy, clocks = draw_noisy(
                 state, self.process, diffusion, hydrogen=self.hydrogen, shares=self.tasks, generator=generator
             )
+        start = self.teacher.begin(noisy, clocks, generator=generator) if self.teacher else None
+        if start:
+            noisy, clocks = start.noisy, start.clocks
         condition = None
         if self.model.properties:
             condition = drop_properties(batch.properties, none=self.config.unconditional, generator=generator)
@@ -181,7 +184,7 @@ class Trainer:
                 with torch.no_grad():
                     previous = self.denoiser(noisy, clocks, condition, None).detach()
             prediction = self.denoiser(noisy, clocks, condition, previous)
-            told = self.teacher(noisy, clocks, condition, previous) if self.teacher else None
+            told = self.teacher(start, condition, previous, generator=generator) if self.teacher and start else None
         found = self.process.losses(prediction, state, noisy, clocks)
         if self.teacher and told is not None:
             found = self.teacher.blend(found, prediction, told, state, noisy, clocks)
@@ -189,6 +192,8 @@ class Trainer:
         if condition is not None and prediction.properties is not None:
             # the property head learns where no property is shown: there it must look at the structure
             target = self.network.conditioning.standardise(batch.properties)
+            if self.config.distil and told is not None and told.properties is not None:
+                target = torch.where(torch.isfinite(target), told.properties.float(), target)
             known = (
                 torch.isfinite(target)
                 & ~condition.shown.any(1, keepdim=True)

@@ -124,6 +124,8 @@ def train(
     model = describe_model(archive, data=name, size=config.size or "s", diffusion=diffusion)
     if start is not None:
         model, initial = start_from(start, model, any_size=config.size is None)
+    if config.distil is not None:
+        model = dataclasses.replace(model, sampler=dataclasses.replace(model.sampler.in_steps(config.distil), order=1))
     trainer = Trainer(
         archive.subset("train"),
         model,

@@ -13,13 +13,17 @@ from typing import final
 import torch
 from torch import Tensor
 
-from moldiff.config import ModelConfig
+from moldiff.config import ModelConfig, TrainConfig
 from moldiff.denoiser import Clocks, Condition, Prediction
 from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.networks.trunk import Trunk
 from moldiff.networks.weights import alphabets, load
 from moldiff.state import State
+from moldiff.training.distillation import Distillation, Start
+
+#: Evaluations of a teacher for a step of its pupil's sampler.
+SUBSTEPS = 4
 
 
 @final
@@ -30,20 +34,24 @@ class Teacher:
         network: the trained network.
         process: its joint process, which must be that of the run.
         share: of the loss that is towards its predictions; the rest is towards the data.
+        distillation: the pupil's steps, if it is to make larger ones; else it learns the predictions as they are.
     """
 
-    def __init__(self, network: Trunk, process: JointProcess, *, share: float) -> None:
+    def __init__(
+        self, network: Trunk, process: JointProcess, *, share: float, distillation: Distillation | None = None
+    ) -> None:
         self.network, self.process, self.share = network.eval().requires_grad_(False), process, share
-        self.denoiser = denoiser(network, process)
+        self.denoiser, self.distillation = denoiser(network, process), distillation
 
     @staticmethod
-    def load(path: Path, model: ModelConfig, *, share: float, device: torch.device) -> Teacher:
+    def load(path: Path, model: ModelConfig, *, config: TrainConfig, device: torch.device) -> Teacher:
         """The teacher of a run.
 
         Args:
             path: its weights.
             model: what is trained.
-            share: of the loss.
+            config: settings of the run. With `distil` the steps of the model's sampler are learned, and nothing from
+                the data: they say where a structure comes from, not where a long step leads.
             device: where the run is.
 
         Raises:
@@ -58,14 +66,28 @@ class Teacher:
                     f"{path} cannot teach this run: its {name} differ; start the run with --init-from a model of the "
                     "same data"
                 )
-        return Teacher(network.to(device), JointProcess.for_molecules(own.diffusion, alphabets(own)), share=share)
+        process = JointProcess.for_molecules(own.diffusion, alphabets(own))
+        network = network.to(device)
+        if config.distil is None:
+            return Teacher(network, process, share=config.teacher_share)
+        return Teacher(
+            network, process, share=1.0, distillation=Distillation(process, model.sampler, substeps=SUBSTEPS)
+        )
+
+    def begin(self, noisy: State, clocks: Clocks, *, generator: torch.Generator) -> Start:
+        """What the pupil is to see of a noisy batch: the batch itself, or the start of a step of its sampler."""
+        if self.distillation is None:
+            return Start(noisy, clocks, clocks.time("positions", noisy))
+        return self.distillation.begin(noisy, clocks, generator=generator)
 
     @torch.no_grad()
     def __call__(
-        self, noisy: State, clocks: Clocks, condition: Condition | None, previous: Prediction | None
+        self, start: Start, condition: Condition | None, previous: Prediction | None, *, generator: torch.Generator
     ) -> Prediction:
         """What the teacher makes of what its pupil sees, the pupil's own guess before included."""
-        return self.denoiser(noisy, clocks, condition, previous).detach()
+        if self.distillation is None:
+            return self.denoiser(start.noisy, start.clocks, condition, previous).detach()
+        return self.distillation.walk(self.denoiser, start, condition, previous, generator=generator).detach()
 
     def blend(
         self,

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moldiff.config import CategoricalConfig, SamplerConfig
-from moldiff.diffusion.schedule import hidden_share, log_linear, log_linear_clock, multistep_weight, time_grid
+from moldiff.diffusion.schedule import (
+    hidden_share,
+    log_linear,
+    log_linear_clock,
+    multistep_weight,
+    next_time,
+    time_grid,
+)
 
 
 @given(steps=st.integers(1, 300), density=st.floats(0, 2.7))
@@ -92,3 +99,24 @@ def test_the_walk_ends_at_the_last_clock() -> None:
     for last in (-0.1, 1.0):
         with pytest.raises(ValueError, match="last must be in"):
             time_grid(10, 2.0, last)
+
+
+@pytest.mark.parametrize(
+    ("steps", "density", "last"), [(19, 2.5, 0.28), (20, 2.0, 0.0), (7, 0.0, 0.1), (2, 2.5, 0.3), (1, 2.0, 0.3)]
+)
+def test_the_next_time_follows_the_grid(steps: int, density: float, last: float) -> None:
+    grid = time_grid(steps, density, last)
+    following = next_time(grid[:-1], steps, density, last)
+    assert torch.allclose(following, grid[1:], atol=1e-6)
+    assert following[-1] == 0
+    assert torch.equal(next_time(grid[:-1].float(), steps, density, last).float().double() == 0, following == 0)
+
+
+def test_the_next_time_of_any_time_lies_before_it() -> None:
+    t = torch.linspace(0.001, 1, 500)
+    following = next_time(t, 12, 2.5, 0.28)
+    assert (following < t).all()
+    ends = following == 0
+    assert ends[t <= 0.28].all() and not ends[t > 0.4].any()
+    assert (following[~ends] >= 0.28 - 1e-6).all()
+    assert (following.diff() >= 0).all()

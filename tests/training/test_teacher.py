@@ -108,6 +108,6 @@ def test_a_run_that_is_resumed_has_its_teacher_again(
 def test_who_cannot_teach_is_named(model: ModelConfig, wise: Path) -> None:
     crystal = describe_model(demo_crystal_archive(), data="demo")
     with pytest.raises(ValueError, match="cannot teach crystals"):
-        Teacher.load(wise, crystal, share=0.5, device=CPU)
+        Teacher.load(wise, crystal, config=TrainConfig(steps=1), device=CPU)
     with pytest.raises(ValueError, match="cannot teach this run: its properties differ"):
-        Teacher.load(wise, dataclasses.replace(model, properties=()), share=0.5, device=CPU)
+        Teacher.load(wise, dataclasses.replace(model, properties=()), config=TrainConfig(steps=1), device=CPU)
