@@ -60,6 +60,35 @@ def speed(content: dict[str, Any]) -> list[str]:
     return lines
 
 
+def busy(content: dict[str, Any]) -> list[str]:
+    """What another process costs."""
+    times = {(one["waiting"], one["beside"]): one["median"] for one in content["results"]}
+    theirs, ours = ([times[way, beside] for beside in (False, True)] for way in ("OpenMP's", "moldiff's"))
+    return [
+        "",
+        f"{content['n']} molecules at {content['steps']} steps while another process keeps one of "
+        f"{content['meta']['hardware']['threads']} cores busy: {ours[1]:.1f} s (alone {ours[0]:.1f}); with threads "
+        f"that wait as OpenMP lets them {theirs[1]:.0f} s (alone {theirs[0]:.1f}; `benchmarks/busy.py`).",
+    ]
+
+
+def pupil(content: dict[str, Any]) -> list[str]:
+    """What distillation can give."""
+    lines = [
+        "",
+        f"What distillation can give: {content['n']} samples of a perfect pupil, which asks its teacher several times "
+        "a step and keeps hidden symbols hidden meanwhile (`benchmarks/pupil.py`):",
+        "",
+        "| steps | evaluations of the teacher a step | valid and connected, % | aromatic, % of valid |",
+        "|---|---|---|---|",
+    ]
+    for one in content["results"]:
+        how = "none: its own steps" if one["substeps"] == 1 else str(one["substeps"])
+        how += ", symbols as at the beginning" if one["at_first"] else ""
+        lines.append(f"| {one['steps']} | {how} | {share(one['valid_connected'])} | {share(one['aromatic'])} |")
+    return lines
+
+
 def unique(content: dict[str, Any]) -> list[str]:
     """How many of a growing sample are distinct."""
     lines = [
@@ -288,9 +317,14 @@ def told(content: dict[str, Any], caption: str) -> str:
 def tables() -> str:
     """All tables for which there are results."""
     lines: list[str] = []
-    for path in (RESULTS / "molecules-qm9.md", RESULTS / "crystals-mp20.md"):
+    for name, caption in (
+        ("molecules-qm9", "`qm9`:"),
+        ("molecules-qm9-fast", "`qm9-fast`, the same network distilled to few steps:"),
+        ("crystals-mp20", "`mp20`:"),
+    ):
+        path = RESULTS / f"{name}.md"
         if path.is_file():
-            lines += ["", path.read_text().rstrip()] if lines else [path.read_text().rstrip()]
+            lines += [*([""] if lines else []), caption, "", path.read_text().rstrip()]
     writers = {
         "unique-qm9": unique,
         "conditional-qm9": targets,
@@ -299,11 +333,13 @@ def tables() -> str:
         "completion-qm9-conformers": conformers,
         "steering-qm9-qed": steering,
         "speed": speed,
+        "busy": busy,
         "cost": cost,
         "cost-compiled": cost,
         "training_speed": training,
         "sampler": sampler,
         "curve": sampler,
+        "pupil-qm9": pupil,
         "recipe": recipe,
         "choices": choices,
     }

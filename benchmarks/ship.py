@@ -90,7 +90,7 @@ CRYSTAL_ROWS = {
     "match_rmse": "structure prediction, RMSE of matches",
 }
 #: Facts that not every run has, and how the card puts them.
-MORE = {"narrowed": "Narrowed", "teacher": "Taught by earlier weights called", "mean": "Added up:"}
+MORE = {"narrowed": "Narrowed", "teacher": "Taught by weights called", "distilled": "Distilled", "mean": "Added up:"}
 #: Rows that are no shares.
 PLAIN = ("mmff_drop", "w1_density", "w1_elements", "match_rmse")
 

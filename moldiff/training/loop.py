@@ -369,6 +369,8 @@ class Trainer:
         }
         if self.config.teacher is not None:
             facts["teacher"] = Path(self.config.teacher).name
+        if self.config.distil is not None:
+            facts["distilled"] = f"to {self.config.distil} steps"
         save(self.out / WEIGHTS, dataclasses.replace(self.model, facts=facts), tensors=dict(self.average.values))
 
     @torch.no_grad()

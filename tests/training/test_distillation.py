@@ -129,6 +129,7 @@ def test_a_run_is_distilled_to_its_number_of_steps(
     config = load(train(archive, tmp_path / "run", config=TrainConfig(**settings), init_from=wise, progress=False))[1]
     usual = model.sampler.in_steps(8)
     assert (config.sampler.steps, config.sampler.order) == (8, 1)
+    assert config.facts["distilled"] == "to 8 steps"
     assert (config.sampler.churn, config.sampler.temperature) == (usual.churn, usual.temperature)
 
 
