@@ -21,6 +21,9 @@ from moldiff.diffusion.joint import JointProcess
 from moldiff.diffusion.schedule import next_time
 from moldiff.state import State
 
+#: How much more than from data symbols weigh: it is they that a pupil gets wrong, not the places of atoms.
+EMPHASIS = {"elements": 5.0, "bonds": 2.0}
+
 
 class Start(NamedTuple):
     """Where a step of the pupil's begins: the noisy batch, its clocks, and where the positions' clock (B,) goes."""

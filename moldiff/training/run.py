@@ -124,8 +124,11 @@ def train(
     model = describe_model(archive, data=name, size=config.size or "s", diffusion=diffusion)
     if start is not None:
         model, initial = start_from(start, model, any_size=config.size is None)
-    if config.distil is not None:
-        model = dataclasses.replace(model, sampler=dataclasses.replace(model.sampler.in_steps(config.distil), order=1))
+    teacher = None if config.teacher is None else find_weights(config.teacher)
+    if teacher is not None and config.distil is not None and not resume:
+        few = load(teacher)[1].sampler.in_steps(config.distil)
+        # a step leads where its prediction says, which holds nothing that an earlier one could add
+        model = dataclasses.replace(model, sampler=dataclasses.replace(few, order=1))
     trainer = Trainer(
         archive.subset("train"),
         model,
@@ -134,7 +137,7 @@ def train(
         resume=resume,
         initial=initial,
         ranks=Ranks(),
-        teacher=None if config.teacher is None else find_weights(config.teacher),
+        teacher=teacher,
     )
     return trainer.fit(progress=progress)
 

@@ -20,10 +20,10 @@ from moldiff.diffusion.joint import JointProcess, denoiser
 from moldiff.networks.trunk import Trunk
 from moldiff.networks.weights import alphabets, load
 from moldiff.state import State
-from moldiff.training.distillation import Distillation, Start
+from moldiff.training.distillation import EMPHASIS, Distillation, Start
 
 #: Evaluations of a teacher for a step of its pupil's sampler.
-SUBSTEPS = 4
+SUBSTEPS = 3
 
 
 @final
@@ -101,7 +101,8 @@ class Teacher:
         """Losses (B,) of the fields towards data and teacher.
 
         Positions: the squared error to the teacher's clean guess, weighted as that to the data. Symbols: the
-        Kullback-Leibler divergence of the pupil's probabilities from the teacher's, a mean over the hidden ones.
+        Kullback-Leibler divergence of the pupil's probabilities from the teacher's, a mean over the hidden ones, in
+        distillation times `EMPHASIS`.
 
         Args:
             found: losses towards the data.
@@ -111,7 +112,8 @@ class Teacher:
         taught: dict[str, Tensor] = {}
         for name, process in self.process.processes.items():
             if isinstance(process, CategoricalProcess):
-                taught[name] = process.divergence(prediction, told, noisy, clocks)
+                weight = 1.0 if self.distillation is None else EMPHASIS.get(name, 1.0)
+                taught[name] = weight * process.divergence(prediction, told, noisy, clocks)
             else:
                 guessed = truth.replace(**{name: getattr(told, name)})
                 taught[name] = process.loss(prediction, guessed, noisy, clocks)
