@@ -21,6 +21,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import reference_egnn
@@ -229,7 +230,7 @@ def main() -> None:
     }
     content = {
         "meta": provenance(0),
-        "model": {"name": generator.name, "facts": generator.config.facts},
+        "model": {"name": Path(args.model).name, "facts": generator.config.facts},
         **facts,
         **found,
     }

@@ -132,7 +132,10 @@ def cost(content: dict[str, Any]) -> list[str]:
         ratios = ", ".join(f"{ratio:.0f} ({count} steps)" for count, ratio in content["ratios"][name].items())
         lines.append(row(f"{label}, random weights", one, one["evaluations"], one["sampling"], ratios))
     ours = networks["moldiff"]
-    lines += [row("moldiff", ours, count, one["median"], "1") for count, one in ours["sampling"].items()]
+    lines += [
+        row(f"moldiff's {content['model']['name']}", ours, count, one["median"], "1")
+        for count, one in ours["sampling"].items()
+    ]
     loops = ", ".join(f"{networks[name]['loop']['step_to_evaluation']:.2f}" for name in names)
     lines += [
         "",
@@ -336,6 +339,7 @@ def tables() -> str:
         "busy": busy,
         "cost": cost,
         "cost-compiled": cost,
+        "cost-fast-compiled": cost,
         "training_speed": training,
         "sampler": sampler,
         "curve": sampler,
