@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -47,8 +48,7 @@ def time_grid(steps: int, density: float = 2.0, last: float = 0.0) -> Tensor:
 
     u = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
     if last > 0:
-        end = float(_place(torch.tensor(last, dtype=torch.float64), density))
-        u[:-1] = torch.linspace(1, end, steps, dtype=torch.float64)
+        u[:-1] = torch.linspace(1, _end(last, density), steps, dtype=torch.float64)
     grid = _warp(u, density)
     grid[0], grid[-1] = 1.0, 0.0
     return grid
@@ -68,12 +68,18 @@ def _place(t: Tensor, density: float) -> Tensor:
     return high
 
 
+@functools.cache
+def _end(last: float, density: float) -> float:
+    """The place of `last`, found once: every batch and every step of a distillation asks for it."""
+    return float(_place(torch.tensor(last, dtype=torch.float64), density))
+
+
 def next_time(t: Tensor, steps: int, density: float = 2.0, last: float = 0.0) -> Tensor:
     """Where a step of a `time_grid` leads from any time, as from those of the grid; of the shape of `t`.
 
     Times nearer to `last` than half a step go to 0, as `last` does; the others no further than to `last`.
     """
-    end = float(_place(torch.tensor(last, dtype=torch.float64), density)) if last > 0 else 0.0
+    end = _end(last, density) if last > 0 else 0.0
     count = steps - 1 if last > 0 else steps
     if count < 1:
         return torch.zeros_like(t)
