@@ -11,6 +11,7 @@ import functools
 import json
 import statistics
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,18 @@ def share(rate: dict[str, float]) -> str:
     return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f})"
 
 
+def drop(one: dict[str, Any]) -> str:
+    """The median MMFF94 drop with its interval; a dash where nothing was valid."""
+    found = one["mmff_drop"]
+    return f"{found['value']:.1f} ({found['low']:.1f}-{found['high']:.1f})" if found["n"] else "-"
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Lines of a Markdown table, and the empty one before it."""
+    head, *lines = ("| " + " | ".join(map(str, row)) + " |" for row in (heads, *rows))
+    return ["", head, "|---" * len(heads) + "|", *lines]
+
+
 def turns(count: int) -> str:
     """How often something was timed."""
     return "one run" if count == 1 else f"median of {count}"
@@ -43,7 +56,7 @@ def speed(content: dict[str, Any]) -> list[str]:
     """Times of sampling."""
     hardware = content["meta"]["hardware"]
     cold = content["cold"]
-    lines = [
+    return [
         "",
         f"Speed, {hardware['gpu'] or hardware['cpu']}, {content['threads']} threads, {content['precision']}, shared "
         f"and noisy: the first ten molecules {statistics.median(cold['first_ten']):.0f} s after starting the process, "
@@ -57,7 +70,6 @@ def speed(content: dict[str, Any]) -> list[str]:
         )
         + f"; peak memory {content['peak_memory_mb'] / 1024:.1f} GiB.",
     ]
-    return lines
 
 
 def busy(content: dict[str, Any]) -> list[str]:
@@ -74,77 +86,76 @@ def busy(content: dict[str, Any]) -> list[str]:
 
 def pupil(content: dict[str, Any]) -> list[str]:
     """What distillation can give."""
-    lines = [
-        "",
-        f"What distillation can give: {content['n']} samples of a perfect pupil, which asks its teacher several times "
-        "a step and keeps hidden symbols hidden meanwhile (`benchmarks/pupil.py`):",
-        "",
-        "| steps | evaluations of the teacher a step | valid and connected, % | aromatic, % of valid |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for one in content["results"]:
         how = "none: its own steps" if one["substeps"] == 1 else str(one["substeps"])
         how += ", symbols as at the beginning" if one["at_first"] else ""
-        lines.append(f"| {one['steps']} | {how} | {share(one['valid_connected'])} | {share(one['aromatic'])} |")
-    return lines
+        rows.append((one["steps"], how, share(one["valid_connected"]), share(one["aromatic"])))
+    heads = ("steps", "evaluations of the teacher a step", "valid and connected, %", "aromatic, % of valid")
+    return [
+        "",
+        f"What distillation can give: {content['n']} samples of a perfect pupil, which asks its teacher several times "
+        "a step and keeps hidden symbols hidden meanwhile (`benchmarks/pupil.py`):",
+        *table(heads, rows),
+    ]
 
 
 def unique(content: dict[str, Any]) -> list[str]:
     """How many of a growing sample are distinct."""
-    lines = [
+    heads = ("molecules", "valid and connected, %", "valid and distinct, %", "lost", "lost at random")
+    rows = [
+        (
+            f"{int(size):,}",
+            share(one["valid_connected"]),
+            share(one["vu"]),
+            f"{one['points_lost']:.1f}",
+            f"{100 - 100 * one['memoriser']:.1f}",
+        )
+        for size, one in content["results"].items()
+    ]
+    return [
         "",
         f"The beginning of one larger sample of molecules, {content['steps']} steps. Lost: points between valid and "
         "distinct valid ones, and what one loses who draws training molecules at random (`benchmarks/unique.py`):",
-        "",
-        "| molecules | valid and connected, % | valid and distinct, % | lost | lost at random |",
-        "|---|---|---|---|---|",
+        *table(heads, rows),
     ]
-    for size, one in content["results"].items():
-        lines.append(
-            f"| {int(size):,} | {share(one['valid_connected'])} | {share(one['vu'])} | {one['points_lost']:.1f} | "
-            f"{100 - 100 * one['memoriser']:.1f} |"
-        )
-    return lines
 
 
 def cost(content: dict[str, Any]) -> list[str]:
     """This model beside the networks of EDM and SemlaFlow."""
     networks, hardware = content["networks"], content["meta"]["hardware"]
     how = f"{content['precision']}, {'compiled' if content['compiled'] else 'eager'}, {content['threads']} threads"
-    lines = [
-        "",
-        f"Cost of {content['molecules']} molecules, all networks in one run and the same batches, {how}, "
-        f"{hardware['gpu'] or hardware['cpu']} (`benchmarks/cost.py`):",
-        "",
-        "| network | parameters, M | one evaluation, s | evaluations | sampling, s | times this model's |",
-        "|---|---|---|---|---|---|",
-    ]
 
-    def row(label: str, one: dict[str, Any], evaluations: Any, sampling: float, ratio: str) -> str:
-        cells = [label, f"{one['parameters'] / 1e6:.1f}", f"{one['evaluation']:.3g}", str(evaluations)]
-        return "| " + " | ".join([*cells, f"{sampling:.3g}", ratio]) + " |"
+    def row(label: str, one: dict[str, Any], evaluations: Any, sampling: float, ratio: str) -> tuple[object, ...]:
+        parameters, evaluation = f"{one['parameters'] / 1e6:.1f}", f"{one['evaluation']:.3g}"
+        return label, parameters, evaluation, evaluations, f"{sampling:.3g}", ratio
 
     names = {"egnn": "EGNN of EDM", "semla": "latent attention of SemlaFlow"}
     names |= {f"{name}_rearranged": f"{label}, fewer operations" for name, label in names.items()}
     names = {name: label for name, label in names.items() if name in networks}
+    rows = []
     for name, label in names.items():
         one = networks[name]
         ratios = ", ".join(f"{ratio:.0f} ({count} steps)" for count, ratio in content["ratios"][name].items())
-        lines.append(row(f"{label}, random weights", one, one["evaluations"], one["sampling"], ratios))
+        rows.append(row(f"{label}, random weights", one, one["evaluations"], one["sampling"], ratios))
     ours = networks["moldiff"]
-    lines += [
+    rows += [
         row(f"moldiff's {content['model']['name']}", ours, count, one["median"], "1")
         for count, one in ours["sampling"].items()
     ]
     loops = ", ".join(f"{networks[name]['loop']['step_to_evaluation']:.2f}" for name in names)
-    lines += [
+    heads = ("network", "parameters, M", "one evaluation, s", "evaluations", "sampling, s", "times this model's")
+    return [
+        "",
+        f"Cost of {content['molecules']} molecules, all networks in one run and the same batches, {how}, "
+        f"{hardware['gpu'] or hardware['cpu']} (`benchmarks/cost.py`):",
+        *table(heads, rows),
         "",
         "Medians in turns. Fewer operations: the first layer of each pair network is computed an end at a time. The "
         "references' samplings are evaluations x one evaluation (a step of a short real loop took "
         f"{loops} times that); this model's are real."
         + (f" Compiling this model took {content['compiling']:.0f} s." if content["compiled"] else ""),
     ]
-    return lines
 
 
 def training(content: dict[str, Any]) -> list[str]:
@@ -163,45 +174,45 @@ def training(content: dict[str, Any]) -> list[str]:
 
 def recipe(content: dict[str, Any]) -> list[str]:
     """The equal-time comparison."""
-    lines = [
+    heads = ("recipe", "time grid", "passes", "valid and connected, %", "MMFF94 drop, kcal/mol")
+    rows = [
+        (
+            name,
+            f"density {one['sampler']['density']:g}",
+            f"{int(one['facts']['passes']):,}",
+            share(one["valid_connected"]),
+            drop(one),
+        )
+        for name, entries in content["results"].items()
+        for one in entries
+    ]
+    return [
         "",
         f"Recipes compared at equal time (`benchmarks/recipe.py`, {content['steps']} steps of size s):",
-        "",
-        "| recipe | time grid | passes | valid and connected, % | MMFF94 drop, kcal/mol |",
-        "|---|---|---|---|---|",
+        *table(heads, rows),
     ]
-    for name, entries in content["results"].items():
-        for entry in entries:
-            drop = entry["mmff_drop"]
-            median = "-" if drop["n"] == 0 else f"{drop['value']:.1f} ({drop['low']:.1f}-{drop['high']:.1f})"
-            lines.append(
-                f"| {name} | density {entry['sampler']['density']:g} | {int(entry['facts']['passes']):,} "
-                f"| {share(entry['valid_connected'])} | {median} |"
-            )
-    return lines
 
 
 def choices(content: dict[str, Any]) -> list[str]:
     """One choice of the recipe changed at a time."""
     fields = ("positions", "elements", "charges", "bonds")
-    lines = [
-        "",
-        f"One choice of the recipe changed at a time, from nothing and at equal time ({content['steps']} steps of the "
-        "base). Losses de novo on the same validation molecules with the same noise, so small differences tell; "
-        "samples with the shipped settings. Short runs show what learns faster early (`benchmarks/choices.py`):",
-        "",
-        f"| changed | steps | passes | loss of {' | '.join(fields)} | valid and connected, % |",
-        "|---" * (len(fields) + 4) + "|",
-    ]
+    lines: list[Sequence[object]] = []
     for name, entry in content["results"].items():
         rows = {name: entry}
         for horizon, one in entry.get("averages", {}).items():
             average = f"averaged over {100 * float(horizon):.0f} % of the steps" if float(horizon) else "not averaged"
             rows[average] = {**entry, **one}
         for row, one in rows.items():
-            losses = " | ".join(f"{one['losses'][field]:.4f}" for field in fields)
-            lines.append(f"| {row} | {one['steps']} | {one['passes']:,} | {losses} | {share(one['valid_connected'])} |")
-    return lines
+            losses = [f"{one['losses'][field]:.4f}" for field in fields]
+            lines.append((row, one["steps"], f"{one['passes']:,}", *losses, share(one["valid_connected"])))
+    first, *others = fields
+    return [
+        "",
+        f"One choice of the recipe changed at a time, from nothing and at equal time ({content['steps']} steps of the "
+        "base). Losses de novo on the same validation molecules with the same noise, so small differences tell; "
+        "samples with the shipped settings. Short runs show what learns faster early (`benchmarks/choices.py`):",
+        *table(("changed", "steps", "passes", f"loss of {first}", *others, "valid and connected, %"), lines),
+    ]
 
 
 def targets(content: dict[str, Any]) -> list[str]:
@@ -209,25 +220,22 @@ def targets(content: dict[str, Any]) -> list[str]:
     properties = content["properties"]
     settings = list(dict.fromkeys(name for one in properties.values() for name in one if "guidance" in name))
     heads = [f"{name} (random {one['about']['random']:.3g} {one['about']['unit']})" for name, one in properties.items()]
-    lines = [
-        "",
-        f"Targets: mean error of {content['settings']['n']} samples, as a share of that of a random molecule (in "
-        "brackets valid and connected, %). Labels and judge are both GFN2-xTB, so these are not comparable with "
-        "published shares. Particles compete by the property head, valid ones first (`benchmarks/conditional.py`):",
-        "",
-        "| setting | evaluations | " + " | ".join(heads) + " |",
-        "|---" * (len(heads) + 2) + "|",
-    ]
     about = [f"{one['about']['right_atom_count']['share']:.2f}" for one in properties.values()]
-    lines.append(f"| a molecule of the right atom count | | {' | '.join(about)} |")
+    rows = [("a molecule of the right atom count", "", *about)]
     for setting in settings:
         cost = next(one[setting]["evaluations"] for one in properties.values() if setting in one)
         cells = [
             f"{one[setting]['share']:.2f} ({share(one[setting]['valid_connected'])})" if setting in one else ""
             for one in properties.values()
         ]
-        lines.append(f"| {setting} | {cost:.0f} | {' | '.join(cells)} |")
-    return lines
+        rows.append((setting, f"{cost:.0f}", *cells))
+    return [
+        "",
+        f"Targets: mean error of {content['settings']['n']} samples, as a share of that of a random molecule (in "
+        "brackets valid and connected, %). Labels and judge are both GFN2-xTB, so these are not comparable with "
+        "published shares. Particles compete by the property head, valid ones first (`benchmarks/conditional.py`):",
+        *table(("setting", "evaluations", *heads), rows),
+    ]
 
 
 def completion(content: dict[str, Any]) -> list[str]:
@@ -287,20 +295,23 @@ def steering(content: dict[str, Any]) -> list[str]:
 
 def sampler(content: dict[str, Any]) -> list[str]:
     """The study of the sampler."""
-    lines = [
+    heads = ("setting", "steps", "valid and connected, %", "MMFF94 drop, kcal/mol", "aromatic, %")
+    rows = [
+        (
+            one["setting"],
+            one["steps"],
+            share(one["valid_connected"]),
+            drop(one),
+            share(one["aromatic"]) if one["mmff_drop"]["n"] else "-",
+        )
+        for one in content["results"]
+    ]
+    return [
         "",
         f"One setting of the sampler changed at a time, {content['n']} molecules each, the same seed "
         "(`benchmarks/sampler.py`):",
-        "",
-        "| setting | steps | valid and connected, % | MMFF94 drop, kcal/mol | aromatic, % |",
-        "|---|---|---|---|---|",
+        *table(heads, rows),
     ]
-    for one in content["results"]:
-        drop = one["mmff_drop"]
-        known = "-" if not drop["n"] else f"{drop['value']:.1f} ({drop['low']:.1f}-{drop['high']:.1f})"
-        aromatic = "-" if not drop["n"] else share(one["aromatic"])
-        lines.append(f"| {one['setting']} | {one['steps']} | {share(one['valid_connected'])} | {known} | {aromatic} |")
-    return lines
 
 
 @functools.cache
