@@ -367,8 +367,8 @@ class Trainer:
             "seed": str(self.config.seed),
             "hardware": hardware(self.device, self.ranks.count),
         }
-        if self.config.teacher is not None:
-            facts["teacher"] = Path(self.config.teacher).name
+        if self.teacher:
+            facts["teacher"] = self.teacher.about
         if self.config.distil is not None:
             facts["distilled"] = f"to {self.config.distil} steps"
         save(self.out / WEIGHTS, dataclasses.replace(self.model, facts=facts), tensors=dict(self.average.values))

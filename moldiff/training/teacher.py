@@ -35,13 +35,20 @@ class Teacher:
         process: its joint process, which must be that of the run.
         share: of the loss that is towards its predictions; the rest is towards the data.
         distillation: the pupil's steps, if it is to make larger ones; else it learns the predictions as they are.
+        about: which weights these are.
     """
 
     def __init__(
-        self, network: Trunk, process: JointProcess, *, share: float, distillation: Distillation | None = None
+        self,
+        network: Trunk,
+        process: JointProcess,
+        *,
+        share: float,
+        distillation: Distillation | None = None,
+        about: str = "",
     ) -> None:
         self.network, self.process, self.share = network.eval().requires_grad_(False), process, share
-        self.denoiser, self.distillation = denoiser(network, process), distillation
+        self.denoiser, self.distillation, self.about = denoiser(network, process), distillation, about
 
     @staticmethod
     def load(path: Path, model: ModelConfig, *, config: TrainConfig, device: torch.device) -> Teacher:
@@ -68,11 +75,12 @@ class Teacher:
                 )
         process = JointProcess.for_molecules(own.diffusion, alphabets(own))
         network = network.to(device)
+        # a name may come to mean other weights
+        about = f"{Path(config.teacher or path).name} after {own.facts.get('passes', '?')} passes"
         if config.distil is None:
-            return Teacher(network, process, share=config.teacher_share)
-        return Teacher(
-            network, process, share=1.0, distillation=Distillation(process, model.sampler, substeps=SUBSTEPS)
-        )
+            return Teacher(network, process, share=config.teacher_share, about=about)
+        steps = Distillation(process, model.sampler, substeps=SUBSTEPS)
+        return Teacher(network, process, share=1.0, distillation=steps, about=about)
 
     def begin(self, noisy: State, clocks: Clocks, *, generator: torch.Generator) -> Start:
         """What the pupil is to see of a noisy batch: the batch itself, or the start of a step of its sampler."""
