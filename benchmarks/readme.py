@@ -35,10 +35,17 @@ def share(rate: dict[str, float]) -> str:
     return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f})"
 
 
+def number(metric: dict[str, Any] | None) -> str:
+    """A number of `moldiff.evaluate` with its interval; a dash where there is none."""
+    if metric is None or metric["value"] is None:
+        return "-"
+    return f"{metric['value']:.2f} ({metric['low']:.2f}-{metric['high']:.2f})"
+
+
 def drop(one: dict[str, Any]) -> str:
     """The median MMFF94 drop with its interval; a dash where nothing was valid."""
-    found = one["mmff_drop"]
-    return f"{found['value']:.1f} ({found['low']:.1f}-{found['high']:.1f})" if found["n"] else "-"
+    found = one.get("mmff_drop")
+    return f"{found['value']:.1f} ({found['low']:.1f}-{found['high']:.1f})" if found and found["n"] else "-"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -295,20 +302,17 @@ def steering(content: dict[str, Any]) -> list[str]:
 
 def sampler(content: dict[str, Any]) -> list[str]:
     """The study of the sampler."""
-    heads = ("setting", "steps", "valid and connected, %", "MMFF94 drop, kcal/mol", "aromatic, %")
-    rows = [
-        (
-            one["setting"],
-            one["steps"],
-            share(one["valid_connected"]),
-            drop(one),
-            share(one["aromatic"]) if one["mmff_drop"]["n"] else "-",
-        )
-        for one in content["results"]
-    ]
+    heads = ("setting", "steps", "valid and connected, %", "MMFF94 drop, kcal/mol", "FCD", "W1 torsions, degrees")
+    several = len({one.get("weights") for one in content["results"]}) > 1
+    rows = []
+    for one in content["results"]:
+        label = f"{one['weights']}, {one['setting']}" if several else one["setting"]
+        distances = [number(one.get(name)) for name in ("fcd", "w1_torsion")]
+        rows.append((label, one["steps"], share(one["valid_connected"]), drop(one), *distances))
+    what = "Weights under the settings of `qm9`" if several else "One setting of the sampler changed at a time"
     return [
         "",
-        f"One setting of the sampler changed at a time, {content['n']} molecules each, the same seed "
+        f"{what}, {content['n']} molecules each, the same seed; the fewer molecules, the larger is FCD "
         "(`benchmarks/sampler.py`):",
         *table(heads, rows),
     ]
@@ -333,7 +337,6 @@ def tables() -> str:
     lines: list[str] = []
     for name, caption in (
         ("molecules-qm9", "`qm9`:"),
-        ("molecules-qm9-fast", "`qm9-fast`, the same network distilled to few steps:"),
         ("crystals-mp20", "`mp20`:"),
     ):
         path = RESULTS / f"{name}.md"
@@ -350,9 +353,9 @@ def tables() -> str:
         "busy": busy,
         "cost": cost,
         "cost-compiled": cost,
-        "cost-fast-compiled": cost,
         "training_speed": training,
         "sampler": sampler,
+        "weights": sampler,
         "curve": sampler,
         "pupil-qm9": pupil,
         "recipe": recipe,

@@ -126,9 +126,8 @@ def train(
         model, initial = start_from(start, model, any_size=config.size is None)
     teacher = None if config.teacher is None else find_weights(config.teacher)
     if teacher is not None and config.distil is not None and not resume:
-        few = load(teacher)[1].sampler.in_steps(config.distil)
-        # a step leads where its prediction says, which holds nothing that an earlier one could add
-        model = dataclasses.replace(model, sampler=dataclasses.replace(few, order=1))
+        # its order, too: second order makes even a pupil's samples more diverse (`benchmarks/sampler.py`)
+        model = dataclasses.replace(model, sampler=load(teacher)[1].sampler.in_steps(config.distil))
     trainer = Trainer(
         archive.subset("train"),
         model,
