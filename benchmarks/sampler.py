@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import provenance, write_json
+from common import passes, provenance, write_json
 
 import moldiff
 from moldiff.config import SamplerConfig
@@ -100,12 +100,13 @@ def main() -> None:
         start = time.perf_counter()
         drawn = [item.arrays for item in generator.stream(args.n, seed=args.seed)]
         found = judged(drawn, reference)
-        how = {"weights": weights, "setting": name, "steps": config.steps, "sampler": dataclasses.asdict(config)}
-        results.append({**how, **found})
+        how = {"weights": weights, "passes": passes(generator.config.facts), "setting": name, "steps": config.steps}
+        results.append({**how, "sampler": dataclasses.asdict(config), **found})
         shown = ", ".join(f"{key} {one['value']:.4g}" for key, one in found.items() if one["value"] is not None)
         took = f"{time.perf_counter() - start:.0f} s"
         print(f"{weights}, {name:24} {config.steps:4} steps: {shown}; {took}", flush=True)
-        content = {"meta": provenance(args.seed), "n": args.n, "facts": first.config.facts, "results": results}
+        facts = first.config.facts if len(generators) == 1 else None
+        content = {"meta": provenance(args.seed), "n": args.n, "facts": facts, "results": results}
         write_json(args.out, content)
 
 
