@@ -35,17 +35,11 @@ def share(rate: dict[str, float]) -> str:
     return f"{100 * rate['value']:.1f} ({100 * rate['low']:.1f}-{100 * rate['high']:.1f})"
 
 
-def number(metric: dict[str, Any] | None) -> str:
-    """A number of `moldiff.evaluate` with its interval; a dash where there is none."""
+def number(metric: dict[str, Any] | None, digits: int = 2) -> str:
+    """A number with its interval; a dash where there is none, as where nothing was valid."""
     if metric is None or metric["value"] is None:
         return "-"
-    return f"{metric['value']:.2f} ({metric['low']:.2f}-{metric['high']:.2f})"
-
-
-def drop(one: dict[str, Any]) -> str:
-    """The median MMFF94 drop with its interval; a dash where nothing was valid."""
-    found = one.get("mmff_drop")
-    return f"{found['value']:.1f} ({found['low']:.1f}-{found['high']:.1f})" if found and found["n"] else "-"
+    return f"{metric['value']:.{digits}f} ({metric['low']:.{digits}f}-{metric['high']:.{digits}f})"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -188,7 +182,7 @@ def recipe(content: dict[str, Any]) -> list[str]:
             f"density {one['sampler']['density']:g}",
             f"{int(one['facts']['passes']):,}",
             share(one["valid_connected"]),
-            drop(one),
+            number(one.get("mmff_drop"), 1),
         )
         for name, entries in content["results"].items()
         for one in entries
@@ -308,7 +302,7 @@ def sampler(content: dict[str, Any]) -> list[str]:
     for one in content["results"]:
         label = f"{one['weights']}, {one['setting']}" if several else one["setting"]
         distances = [number(one.get(name)) for name in ("fcd", "w1_torsion")]
-        rows.append((label, one["steps"], share(one["valid_connected"]), drop(one), *distances))
+        rows.append((label, one["steps"], share(one["valid_connected"]), number(one.get("mmff_drop"), 1), *distances))
     what = "Weights under the settings of `qm9`" if several else "One setting of the sampler changed at a time"
     return [
         "",

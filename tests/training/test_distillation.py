@@ -127,11 +127,12 @@ def test_a_run_is_distilled_to_its_number_of_steps(
 ) -> None:
     wise = save(tmp_path / "wise.safetensors", model, tensors=build(model).state_dict())
     # the steps are the teacher's, whatever those are that the run starts from
-    other = dataclasses.replace(model, sampler=dataclasses.replace(model.sampler, churn=0.01, density=1.0))
+    other = dataclasses.replace(model, sampler=dataclasses.replace(model.sampler, churn=0.01, density=1.0, order=1))
     start = save(tmp_path / "start.safetensors", other, tensors=build(model).state_dict())
     settings: dict[str, Any] = {"steps": 2, **QUICK, "teacher": str(wise), "distil": 8}
     config = load(train(archive, tmp_path / "run", config=TrainConfig(**settings), init_from=start, progress=False))[1]
-    assert config.sampler == model.sampler.in_steps(8) and config.sampler.steps == 8
+    assert config.sampler == model.sampler.in_steps(8)
+    assert (config.sampler.steps, config.sampler.order) == (8, 2)
     assert config.facts["distilled"] == "to 8 steps"
 
 
