@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from moldiff.networks.weights import load, save
-from moldiff.training.run import find_weights
+from moldiff.shipped import find_weights
 
 
 @torch.no_grad()

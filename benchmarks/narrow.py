@@ -25,7 +25,8 @@ from moldiff.diffusion.tasks import draw_noisy
 from moldiff.networks.layers import Block
 from moldiff.networks.trunk import Trunk
 from moldiff.networks.weights import alphabets, build, load, save
-from moldiff.training.run import find_weights, open_archive
+from moldiff.shipped import find_weights
+from moldiff.training.run import open_archive
 
 
 class Moments:

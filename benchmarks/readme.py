@@ -17,7 +17,8 @@ from typing import Any
 
 from common import passes
 
-from moldiff.networks.weights import load
+from moldiff.networks.weights import read_config
+from moldiff.shipped import find_weights
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -315,7 +316,7 @@ def sampler(content: dict[str, Any]) -> list[str]:
 @functools.cache
 def shipped(name: str) -> dict[str, str]:
     """What the header of the weights in the package tells of their training."""
-    return load(ROOT / "moldiff" / "pretrained" / name / "model.safetensors")[1].facts
+    return read_config(find_weights(name)).facts
 
 
 def told(content: dict[str, Any], caption: str) -> str:

@@ -20,9 +20,8 @@ from moldiff.data.reference import Reference
 from moldiff.data.sizes import SizeTable
 from moldiff.evaluation.crystal_reference import CrystalReference
 from moldiff.generator import crystal_plan, given
+from moldiff.shipped import FOLDER, REFERENCE, WEIGHTS
 from moldiff.training.run import open_archive
-
-PRETRAINED = Path(moldiff.__file__).parent / "pretrained"
 
 #: Where MP-20 comes from.
 SOURCE = "MP-20 (Xie et al. 2022) from the Materials Project, CC BY 4.0"
@@ -128,20 +127,20 @@ def main() -> None:
     parser.add_argument("--data", default="qm9")
     parser.add_argument("--quality", type=Path, nargs="+", required=True, help="results that judge these weights")
     args = parser.parse_args()
-    folder = PRETRAINED / args.name
+    folder = FOLDER / args.name
     folder.mkdir(parents=True, exist_ok=True)
     if args.run.resolve() != folder.resolve():
-        shutil.copyfile(args.run / "model.safetensors", folder / "model.safetensors")
+        shutil.copyfile(args.run / WEIGHTS, folder / WEIGHTS)
     archive, _ = open_archive(args.data)
     crystals = isinstance(archive, CrystalArchive)
-    if not (folder / "reference.npz").exists():
+    if not (folder / REFERENCE).exists():
         if isinstance(archive, CrystalArchive):
-            CrystalReference.build(folder / "reference.npz", archive, data=args.name, source=SOURCE)
+            CrystalReference.build(folder / REFERENCE, archive, data=args.name, source=SOURCE)
         else:
-            Reference.build(folder / "reference.npz", archive, data=args.name)
-    if SizeTable.load(folder / "reference.npz") is None:
+            Reference.build(folder / REFERENCE, archive, data=args.name)
+    if SizeTable.load(folder / REFERENCE) is None:
         # how many atoms go with a property, for sampling towards targets
-        SizeTable.of(archive).add_to(folder / "reference.npz")
+        SizeTable.of(archive).add_to(folder / REFERENCE)
     generator = moldiff.load(folder)
     config = generator.config
     metrics: dict[str, Any] = {}

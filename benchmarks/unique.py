@@ -18,7 +18,7 @@ import moldiff
 from moldiff.data.reference import Reference
 from moldiff.molecules.summary import summary
 from moldiff.molecules.validity import Verdict
-from moldiff.training.run import find_weights
+from moldiff.shipped import find_weights
 
 #: Sizes of sample that are reported, as far as they are drawn.
 SIZES = (1000, 3000, 10000, 30000)

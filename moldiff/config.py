@@ -265,7 +265,7 @@ class TrainConfig:
         aromatic: bond symbols with an aromatic one, else kekulised.
         tasks: task -> share, instead of the mix of `moldiff.diffusion.tasks`. `unconditional`: share of structures that
             are shown no property.
-        teacher: a trained model (see `moldiff.training.run.find_weights`) whose predictions are learned, too, with
+        teacher: a trained model (see `moldiff.shipped.find_weights`) whose predictions are learned, too, with
             the share `teacher_share` of the loss; see `moldiff.training.teacher`. `distil`: sampler steps that it is
             distilled to; nothing is then learned from the data beside, see `moldiff.training.distillation`.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.

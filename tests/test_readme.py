@@ -17,8 +17,8 @@ import moldiff
 from moldiff.cli import parse, run
 from moldiff.data.demo import demo_archive
 from moldiff.data.embed import embed
-from moldiff.generator.pretrained import names as shipped
 from moldiff.molecules.convert import Arrays, to_mol
+from moldiff.shipped import names as shipped
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = REPOSITORY / "README.md"

@@ -75,10 +75,12 @@ class View:
 
     def is_model(self) -> bool:
         """Whether a model is meant: a shipped name, a run folder or a weights file."""
-        from moldiff.generator.pretrained import FILE, names
+        from moldiff.shipped import WEIGHTS, names
 
         path = Path(self.file)
-        return path.suffix == ".safetensors" or (path / FILE).is_file() or (not path.exists() and self.file in names())
+        return (
+            path.suffix == ".safetensors" or (path / WEIGHTS).is_file() or (not path.exists() and self.file in names())
+        )
 
     def _movie(self) -> int:
         from moldiff.generator import load

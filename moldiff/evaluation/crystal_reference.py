@@ -31,6 +31,7 @@ from moldiff.data.flat import write_npz
 from moldiff.data.reference import pack, pack_numbers, unpack, unpack_numbers
 from moldiff.data.sizes import SizeTable
 from moldiff.evaluation.workers import Workers
+from moldiff.shipped import FOLDER, REFERENCE
 
 __all__ = ["CrystalReference", "find_crystals", "fingerprints", "is_crystal_reference", "is_shipped", "of_crystals"]
 
@@ -42,8 +43,6 @@ COVERED = 2000
 """Test crystals that are fingerprinted where an archive comes without fingerprints, at most."""
 FLOOR = 1000
 """Training crystals with a fingerprint, at most: the floor of coverage is theirs."""
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
-FILE = "reference.npz"
 _MARK = "crystal_train_n_atoms"
 
 Composition = tuple[tuple[int, int], ...]
@@ -237,7 +236,7 @@ def is_crystal_reference(path: str | os.PathLike[str]) -> bool:
 
 def is_shipped(name: str) -> bool:
     """Whether a reference of crystals lies in the package under this name."""
-    return is_crystal_reference(PRETRAINED / name / FILE)
+    return is_crystal_reference(FOLDER / name / REFERENCE)
 
 
 def of_crystals(what: Any) -> bool:
@@ -263,7 +262,7 @@ def find_crystals(what: Any, workers: Workers) -> CrystalReference:
     if isinstance(what, CrystalArchive):
         return CrystalReference.of(what, data="archive", workers=workers)
     text = os.path.expanduser(os.fspath(what))
-    for path in (PRETRAINED / text / FILE, Path(text) / FILE, Path(text)):
+    for path in (FOLDER / text / REFERENCE, Path(text) / REFERENCE, Path(text)):
         if path.is_file() and is_crystal_reference(path):
             return CrystalReference.load(path)
     try:
@@ -274,7 +273,7 @@ def find_crystals(what: Any, workers: Workers) -> CrystalReference:
         return _cached(path, workers)
     if path.exists() and path.suffix.lower() != ".npz":
         return _of_file(path, workers)
-    shipped = [folder.name for folder in sorted(PRETRAINED.glob("*")) if is_crystal_reference(folder / FILE)]
+    shipped = [folder.name for folder in sorted(FOLDER.glob("*")) if is_crystal_reference(folder / REFERENCE)]
     raise ValueError(
         f"{text!r} is no reference of crystals: shipped are {', '.join(shipped) or 'none'}; or give an archive of "
         "crystals (.npz), a file of crystals, or None"

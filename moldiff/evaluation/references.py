@@ -19,11 +19,9 @@ from moldiff.evaluation.cache import keep, recall
 from moldiff.evaluation.crystal_reference import is_crystal_reference
 from moldiff.evaluation.inputs import SMILES
 from moldiff.evaluation.workers import Workers
+from moldiff.shipped import FOLDER, REFERENCE
 
 __all__ = ["find", "spread"]
-
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
-FILE = "reference.npz"
 
 
 def spread(workers: Workers) -> Run:
@@ -52,13 +50,13 @@ def find(what: Any, workers: Workers) -> tuple[Reference, list[str]]:
     if isinstance(what, Archive):
         return Reference.of(what, data="archive", run=spread(workers)), []
     text = os.path.expanduser(os.fspath(what))
-    found = [folder for folder in PRETRAINED.glob("*") if (folder / FILE).is_file()]
-    shipped = {folder.name: folder / FILE for folder in found if not is_crystal_reference(folder / FILE)}
+    found = [folder for folder in FOLDER.glob("*") if (folder / REFERENCE).is_file()]
+    shipped = {folder.name: folder / REFERENCE for folder in found if not is_crystal_reference(folder / REFERENCE)}
     if text in shipped:
         return Reference.load(shipped[text]), []
     path = Path(text)
-    if path.is_dir() and (path / FILE).is_file():
-        return Reference.load(path / FILE), []
+    if path.is_dir() and (path / REFERENCE).is_file():
+        return Reference.load(path / REFERENCE), []
     if not path.is_file():
         try:
             path = find_archive(text)

@@ -1,4 +1,4 @@
-"""Find and load weights: shipped ones by name, others by file or run folder."""
+"""Load weights: shipped ones by name, others by file or run folder."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors import SafetensorError, safe_open
-
 from moldiff.generator.crystals import CrystalGenerator
 from moldiff.generator.generator import Generator
 from moldiff.generator.targets import Property, properties
 from moldiff.networks import weights
-
-#: Folder of the shipped weights, one sub-folder a model.
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
-FILE = "model.safetensors"
+from moldiff.shipped import FOLDER, WEIGHTS, find_weights, names
 
 
 class Shipped(NamedTuple):
@@ -39,26 +34,19 @@ class Shipped(NamedTuple):
     properties: tuple[Property, ...] = ()
 
 
-def names() -> list[str]:
-    """Names of the shipped models."""
-    if not PRETRAINED.is_dir():
-        return []
-    return sorted(folder.name for folder in PRETRAINED.iterdir() if (folder / FILE).is_file())
-
-
 def shipped() -> list[Shipped]:
     """The shipped models with size, data and headline numbers."""
     found = []
     for name in names():
-        folder = PRETRAINED / name
-        network, config = weights.load(folder / FILE)
+        folder = FOLDER / name
+        network, config = weights.load(folder / WEIGHTS)
         metrics = folder / "metrics.json"
         headline = json.loads(metrics.read_text()).get("headline", "") if metrics.is_file() else "not measured yet"
         found.append(
             Shipped(
                 name=name,
                 path=folder,
-                megabytes=(folder / FILE).stat().st_size / 1e6,
+                megabytes=(folder / WEIGHTS).stat().st_size / 1e6,
                 parameters=sum(p.numel() for p in network.parameters()),
                 data=config.data,
                 headline=headline,
@@ -68,29 +56,12 @@ def shipped() -> list[Shipped]:
     return found
 
 
-def find(name: str | os.PathLike[str]) -> Path:
-    """The weights file behind a shipped model's name, a run folder or a file.
-
-    Raises:
-        ValueError: for an unknown name, which lists the shipped ones.
-    """
-    path = Path(name)
-    if str(name) in names():
-        path = PRETRAINED / str(name)
-    elif not path.exists():
-        known = ", ".join(names()) or "none"
-        raise ValueError(f"unknown model {str(name)!r}: shipped are {known}; or give a run folder")
-    return path / FILE if path.is_dir() else path
-
-
 def makes_crystals(name: str | os.PathLike[str]) -> bool:
     """Whether a model makes crystals, by the header of its file; False for what `load` refuses."""
     try:
-        with safe_open(find(name), framework="pt") as stored:
-            header = json.loads((stored.metadata() or {}).get("config", "{}"))
-    except (SafetensorError, OSError, ValueError):
+        return weights.read_config(find_weights(name)).kind == "crystal"
+    except ValueError:
         return False
-    return isinstance(header, dict) and header.get("kind") == "crystal"
 
 
 def load(
@@ -110,7 +81,7 @@ def load(
     Raises:
         ValueError: for an unknown name, which lists the shipped ones, an unreadable file, or an unknown choice.
     """
-    file = find(name)
+    file = find_weights(name)
     network, config = weights.load(file)
     kind = CrystalGenerator if config.kind == "crystal" else Generator
     return kind(network, config, path=file, device=device, precision=precision, compile=compile)

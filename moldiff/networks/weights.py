@@ -63,24 +63,22 @@ def save(path: str | os.PathLike[str], config: ModelConfig, *, tensors: dict[str
 STATISTICS = ("conditioning.mean", "conditioning.deviation")
 
 
+def read_config(path: str | os.PathLike[str]) -> ModelConfig:
+    """The configuration in the header of weights, without the weights.
+
+    Raises:
+        ValueError: if the file is no such file.
+    """
+    return _read(path, tensors=False)[0]
+
+
 def load(path: str | os.PathLike[str]) -> tuple[Trunk, ModelConfig]:
     """Read weights: the network in float32, ready for evaluation, and its configuration.
 
     Raises:
         ValueError: if the file is no such file or has missing, extra or misshapen tensors; the message names them.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"no weights at {path}: give the folder or file that `moldiff train` wrote")
-    try:
-        with safe_open(path, framework="pt") as stored:
-            header = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file ({error}): it may be truncated") from error
-    if header.get("format") != FORMAT or "config" not in header:
-        raise ValueError(f"{path} has the format {header.get('format')!r}, this version reads {FORMAT!r}")
-    config = from_dict(ModelConfig, json.loads(header["config"]))
+    config, tensors = _read(path, tensors=True)
     network = build(config)
     expected = {name: value for name, value in network.state_dict().items() if name not in STATISTICS}
     missing, extra = sorted(set(expected) - set(tensors)), sorted(set(tensors) - set(expected))
@@ -89,3 +87,19 @@ def load(path: str | os.PathLike[str]) -> tuple[Trunk, ModelConfig]:
         raise ValueError(f"{path} does not fit its own header: missing {missing}, extra {extra}, misshapen {wrong}")
     network.load_state_dict({name: value.float() for name, value in tensors.items()}, strict=False)
     return network.eval(), config
+
+
+def _read(path: str | os.PathLike[str], *, tensors: bool) -> tuple[ModelConfig, dict[str, Tensor]]:
+    """The configuration and, if asked for, the tensors of a file."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no weights at {path}: give the folder or file that `moldiff train` wrote")
+    try:
+        with safe_open(path, framework="pt") as stored:
+            header = stored.metadata() or {}
+            found = {name: stored.get_tensor(name) for name in stored.keys()} if tensors else {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file ({error}): it may be truncated") from error
+    if header.get("format") != FORMAT or "config" not in header:
+        raise ValueError(f"{path} has the format {header.get('format')!r}, this version reads {FORMAT!r}")
+    return from_dict(ModelConfig, json.loads(header["config"])), found

@@ -29,6 +29,7 @@ from moldiff.diffusion.tasks import CRYSTAL_TASKS, MOLECULE_TASKS, draw_crystal_
 from moldiff.networks.compilation import running
 from moldiff.networks.conditioning import drop_properties
 from moldiff.networks.weights import alphabets, build, save
+from moldiff.shipped import WEIGHTS
 from moldiff.training import checkpoint
 from moldiff.training.check import check, check_crystals
 from moldiff.training.compilation import compile_network
@@ -42,7 +43,6 @@ from moldiff.training.teacher import Teacher
 
 #: Steps and seconds after which the speed of a run is taken as measured; the first steps warm up and do not count.
 MEASURE_STEPS, MEASURE_SECONDS, WARM_STEPS = 60, 45.0, 5
-WEIGHTS = "model.safetensors"
 
 
 @final

@@ -12,14 +12,12 @@ from moldiff.config import DiffusionConfig, ModelConfig, TrainConfig, from_dict
 from moldiff.data.archive import Archive
 from moldiff.data.crystal_archive import CrystalArchive, is_crystal_archive
 from moldiff.data.reading import Reading
-from moldiff.networks.weights import load
+from moldiff.networks.weights import load, read_config
+from moldiff.shipped import find_weights
 from moldiff.training.checkpoint import read_header
 from moldiff.training.describe import describe_model
 from moldiff.training.distributed import Ranks
-from moldiff.training.loop import WEIGHTS, Trainer
-
-#: Folder of the shipped weights.
-PRETRAINED = Path(__file__).parent.parent / "pretrained"
+from moldiff.training.loop import Trainer
 
 
 def open_archive(data: str | os.PathLike[str]) -> tuple[Archive | CrystalArchive, str]:
@@ -54,25 +52,6 @@ def tell_skipped(path: Path, reading: Reading) -> None:
         print(f"{path}: entry {skipped.entry} skipped: {skipped.reason}")
     if len(reading.skipped) > 10:
         print(f"{path}: {len(reading.skipped) - 10} more entries skipped")
-
-
-def find_weights(name: str | os.PathLike[str]) -> Path:
-    """The weights file behind a shipped model's name, a run folder or a file.
-
-    Raises:
-        ValueError: if there is none; the message lists the shipped models.
-    """
-    given = Path(name)
-    for path in (PRETRAINED / given, given):
-        if path.is_file():
-            return path
-        if (path / WEIGHTS).is_file():
-            return path / WEIGHTS
-    shipped = sorted(path.parent.name for path in PRETRAINED.glob(f"*/{WEIGHTS}"))
-    raise ValueError(
-        f"no weights called {os.fspath(name)!r}: name a run folder, a weights file or one of the shipped models "
-        f"({', '.join(shipped) or 'none in this installation'})"
-    )
 
 
 def stored_config(out: str | os.PathLike[str]) -> TrainConfig:
@@ -127,7 +106,7 @@ def train(
     teacher = None if config.teacher is None else find_weights(config.teacher)
     if teacher is not None and config.distil is not None and not resume:
         # its order, too: second order makes even a pupil's samples more diverse (`benchmarks/sampler.py`)
-        model = dataclasses.replace(model, sampler=load(teacher)[1].sampler.in_steps(config.distil))
+        model = dataclasses.replace(model, sampler=read_config(teacher).sampler.in_steps(config.distil))
     trainer = Trainer(
         archive.subset("train"),
         model,

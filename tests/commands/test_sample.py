@@ -98,7 +98,7 @@ def test_sample_refuses(weights: str, arguments: list[str], message: str, refuse
 
 def test_sample_refuses_unknown_and_broken_models(weights: str, refused: Refused) -> None:
     error = refused(["sample", "qm10", "-o", "out.sdf"])
-    assert "unknown model 'qm10'" in error
+    assert "no weights called 'qm10'" in error
     assert "run folder" in error
     Path("half.safetensors").write_bytes(Path(weights).read_bytes()[:-100])
     assert "not a readable safetensors file" in refused(["sample", "half.safetensors", "-o", "out.sdf"])

@@ -27,7 +27,7 @@ def test_archive_file_folder_and_name(
     archive.save(tmp_path / "toy" / "toy.npz")
     Reference.build(tmp_path / "toy" / "reference.npz", archive, data="toy")
     monkeypatch.setenv("MOLDIFF_DATA", str(tmp_path))
-    monkeypatch.setattr(references, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(references, "FOLDER", tmp_path)
     monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path / "cache")
     smiles = frozenset(archive.subset("train").smiles.tolist())
     ways = [archive, tmp_path / "toy" / "toy.npz", tmp_path / "toy" / "reference.npz", tmp_path / "toy", "toy"]
@@ -36,7 +36,7 @@ def test_archive_file_folder_and_name(
         assert reference.train == smiles and notes == []
         assert reference.profile is not None and reference.profile.structures == 12
         assert references.find(reference, workers)[0] is reference
-    monkeypatch.setattr(references, "PRETRAINED", tmp_path / "none")
+    monkeypatch.setattr(references, "FOLDER", tmp_path / "none")
     assert references.find("toy", workers)[0].train == smiles, "a prepared archive by name"
     with pytest.raises(ValueError, match="unknown reference 'nothing': shipped are none"):
         references.find("nothing", workers)

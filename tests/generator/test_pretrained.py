@@ -2,13 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 from rdkit import Chem
 
 import moldiff
 from moldiff.generator import load, shipped
-from moldiff.generator.pretrained import PRETRAINED
 from moldiff.networks import weights
 
 from .conftest import config
@@ -42,12 +40,3 @@ def test_a_run_folder_and_a_file_load_alike(tmp_path: Path) -> None:
     folder, file = load(tmp_path, precision="fp32"), load(tmp_path / "model.safetensors", precision="fp32")
     assert folder.config == file.config == config()
     assert torch.equal(folder.draw(3, steps=2).elements, file.draw(3, steps=2).elements)
-
-
-def test_an_unknown_name_lists_the_shipped_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown model 'qm10': shipped are .*qm9"):
-        moldiff.load("qm10")
-
-
-def test_the_package_holds_its_weights() -> None:
-    assert (PRETRAINED / "qm9" / "model.safetensors").is_file()

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from moldiff.config import ModelConfig, to_dict
 from moldiff.data.archive import Archive
 from moldiff.networks.weights import load
+from moldiff.shipped import WEIGHTS
 from moldiff.training import checkpoint, loop
 from moldiff.training.describe import with_columns
 from moldiff.training.log import forget_after, read_log
@@ -34,7 +35,7 @@ def tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def assert_same(one: Path, other: Path) -> None:
     """Bit for bit the same weights, average and moments."""
-    for name in (checkpoint.NAME, loop.WEIGHTS):
+    for name in (checkpoint.NAME, WEIGHTS):
         first, second = tensors(one / name), tensors(other / name)
         assert first.keys() == second.keys()
         assert [key for key in first if not torch.equal(first[key], second[key])] == []
@@ -81,7 +82,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(trainer: Callable
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         trainer(tmp_path / name, seed=seed).fit(progress=False)
     assert_same(tmp_path / "a", tmp_path / "b")
-    one, other = (tensors(tmp_path / name / loop.WEIGHTS) for name in "ac")
+    one, other = (tensors(tmp_path / name / WEIGHTS) for name in "ac")
     assert any(not torch.equal(one[key], other[key]) for key in one)
 
 

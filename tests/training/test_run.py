@@ -16,7 +16,7 @@ from moldiff.molecules.convert import Arrays, to_mol
 from moldiff.networks.weights import build, load, save
 from moldiff.training import train
 from moldiff.training.describe import with_columns
-from moldiff.training.run import describe_model, find_weights, open_archive, start_from, stored_config
+from moldiff.training.run import describe_model, open_archive, start_from, stored_config
 
 pytestmark = pytest.mark.usefixtures("tiny_preset", "one_thread")
 
@@ -157,10 +157,3 @@ def test_an_element_the_weights_do_not_know_is_named(archive: Archive, weights: 
     sulphur = dataclasses.replace(archive, numbers=np.where(archive.numbers == 8, 16, archive.numbers))
     with pytest.raises(ValueError, match="does not know the elements S of the data; leave those structures out"):
         train(sulphur, tmp_path / "run", config=config(), init_from=weights)
-
-
-def test_unknown_weights_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no weights called 'qm10': name a run folder"):
-        find_weights("qm10")
-    with pytest.raises(ValueError, match="no weights called"):
-        find_weights(tmp_path)
