@@ -249,7 +249,7 @@ class Trainer:
             self.process.total(self.losses(first)[0]).backward()
             self.optimiser.zero_grad()
 
-        compile_network(self.network, self.config, self.device, sizes=len(self.batches.groups), step=step)
+        compile_network(self.network, self.config, self.device, step=step)
         if self.teacher and self.network.compiled == "always":
             self.teacher.network.compiled = "sampling"
 
