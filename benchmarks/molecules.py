@@ -43,7 +43,7 @@ ROWS = (
     *("valid", "valid_connected", "valid_connected_published", "atom_stable", "molecule_stable"),
     *("unique", "novel", "vun", "mmff_drop", "xtb_drop", "xtb_rmsd", "posebusters"),
     *("w1_bond_length", "w1_bond_angle", "w1_torsion", "mmd_bond", "mmd_angle", "mmd_torsion"),
-    *("tv_element", "tv_ring_size", "fragment_similarity", "snn", "fcd", "internal_diversity"),
+    *("tv_element", "tv_bond", "tv_ring_size", "fragment_similarity", "snn", "fcd", "internal_diversity"),
     *("in_training", "memorised_rmsd"),
 )
 EDM_ROWS = (

@@ -34,8 +34,8 @@ from moldiff.evaluation.workers import Workers
 from moldiff.molecules.convert import Arrays
 
 METRICS = (
-    *("valid_connected", "molecule_stable", "unique", "mmff_drop", "fcd", "snn", "tv_element", "tv_ring_size"),
-    *("w1_bond_length", "w1_bond_angle", "w1_torsion"),
+    *("valid_connected", "molecule_stable", "unique", "mmff_drop", "fcd", "snn"),
+    *("tv_element", "tv_bond", "tv_ring_size", "w1_bond_length", "w1_bond_angle", "w1_torsion"),
 )
 
 STEADY = "settings of 50 steps"

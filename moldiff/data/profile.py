@@ -20,8 +20,9 @@ __all__ = ["COUNTED", "DESCRIBED", "Profile", "edm_smiles", "heavy_geometry", "m
 
 DESCRIBED = ("qed", "sa", "logp", "weight")
 """Descriptors compared as distributions; ``weight`` in g/mol, the others as in `moldiff.molecules.descriptors`."""
-COUNTED = ("element", "size", "ring_size", "fragment", "scaffold")
-"""Things counted in a set: atoms by element, molecules by atoms, rings by size, BRICS fragments, Murcko scaffolds."""
+COUNTED = ("element", "size", "bond", "ring_size", "fragment", "scaffold")
+"""Things counted in a set: atoms by element, molecules by atoms, bonds of heavy atoms by order, rings by size, BRICS
+fragments, Murcko scaffolds."""
 
 
 def measure(mol: Any, arrays: Any = None) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def measure(mol: Any, arrays: Any = None) -> dict[str, Any]:
     counts = {
         "element": Counter(atom.GetSymbol() for atom in mol.GetAtoms()),
         "size": Counter([str(mol.GetNumAtoms())]),
+        "bond": Counter(geometry.bond_orders(mol)),
         "ring_size": Counter(str(size) for size in geometry.ring_sizes(mol)),
         "fragment": Counter(similarity.fragments(mol)),
         "scaffold": Counter([] if scaffold is None else [scaffold]),
@@ -130,13 +132,17 @@ class Profile:
 
     @staticmethod
     def from_arrays(stored: Mapping[str, NDArray[Any]], *, same_rdkit: bool) -> Profile:
-        """Read what `arrays` wrote; with another RDKit the SMILES of fragments and scaffolds are made again."""
+        """Read what `arrays` wrote.
+
+        What depends on the version of RDKit, as SMILES of fragments do, is counted again with another one than the
+        file's; so is what older files lack.
+        """
         from moldiff.molecules.distributions import Histogram
         from moldiff.molecules.geometry import KINDS
 
         text = json.loads(lzma.decompress(stored["profile_text"].tobytes()))
         counts = text["counts"]
-        if not same_rdkit:
+        if not same_rdkit or any(name not in counts for name in COUNTED):
             counts |= count_again(text["smiles"])
         return Profile(
             structures=text["structures"],
@@ -158,11 +164,16 @@ def add_up(counters: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def count_again(smiles: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Fragments and scaffolds of SMILES in the form of the RDKit at hand."""
+    """Bonds, fragments and scaffolds of SMILES as the RDKit at hand sees them."""
     from rdkit import Chem
 
+    from moldiff.molecules.geometry import bond_orders
     from moldiff.molecules.similarity import fragments, scaffold
 
     mols = [mol for mol in map(Chem.MolFromSmiles, smiles) if mol is not None]
     frames = [frame for frame in map(scaffold, mols) if frame is not None]
-    return {"fragment": add_up(map(fragments, mols)), "scaffold": add_up({frame: 1} for frame in frames)}
+    return {
+        "bond": add_up(Counter(bond_orders(mol)) for mol in mols),
+        "fragment": add_up(map(fragments, mols)),
+        "scaffold": add_up({frame: 1} for frame in frames),
+    }

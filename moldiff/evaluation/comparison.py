@@ -26,6 +26,7 @@ GEOMETRY = {
 COUNTS = {
     "element": "tv_element",
     "size": "tv_size",
+    "bond": "tv_bond",
     "ring_size": "tv_ring_size",
     "fragment": "fragment_similarity",
     "scaffold": "scaffold_similarity",

@@ -104,6 +104,7 @@ DEFINITIONS: dict[str, Definition] = {
     "mmd_torsion": Definition("MMD torsions", f"as MMD bond lengths, {_PROFILE}", "", True),
     "tv_element": Definition("TV elements", f"{_TV}of atoms by element, {_PROFILE}", "", True),
     "tv_size": Definition("TV sizes", f"{_TV}of molecules by number of atoms, {_PROFILE}", "", True),
+    "tv_bond": Definition("TV bonds", f"{_TV}of bonds between heavy atoms by order (aromatic is one), {_PROFILE}"),
     "tv_ring_size": Definition("TV ring sizes", f"{_TV}of rings by size, {_PROFILE}"),
     "w1_qed": Definition("W1 QED", f"1-D Wasserstein distance of QED, {_PROFILE}"),
     "w1_sa": Definition("W1 SA", f"of the synthetic accessibility score, {_PROFILE}"),

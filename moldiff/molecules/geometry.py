@@ -274,6 +274,19 @@ def ring_sizes(mol: Chem.Mol) -> list[int]:
     return sorted(len(ring) for ring in mol.GetRingInfo().AtomRings())
 
 
+def bond_orders(mol: Chem.Mol) -> list[str]:
+    """Of each bond between heavy atoms: ``"single"``, ``"double"``, ``"triple"``, ``"aromatic"``, or another of RDKit.
+
+    Args:
+        mol: a sanitised molecule.
+    """
+    return [
+        bond.GetBondType().name.lower()
+        for bond in mol.GetBonds()
+        if bond.GetBeginAtom().GetAtomicNum() > 1 and bond.GetEndAtom().GetAtomicNum() > 1
+    ]
+
+
 def _by_type(arrays: Arrays, kind: str) -> dict[str, np.ndarray]:
     atoms, codes = terms(arrays, kind)
     measured = values(arrays.positions, atoms)

@@ -19,6 +19,7 @@ def test_a_molecule_without_geometry() -> None:
     assert counts["element"] == {"C": 10, "H": 12}
     assert counts["size"] == {"22": 1}
     assert counts["ring_size"] == {"3": 1, "6": 1}
+    assert counts["bond"] == {"single": 5, "aromatic": 6}
     assert counts["scaffold"] == {"c1ccc(CC2CC2)cc1": 1}
     assert found["descriptors"]["weight"] == pytest.approx(132.206, abs=1e-3)
 

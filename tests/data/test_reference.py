@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from rdkit.Chem import AllChem
 from moldiff.data import reference as module
 from moldiff.data.archive import Archive
 from moldiff.data.files import record_of
+from moldiff.data.profile import Profile
 from moldiff.data.reference import (
     Reference,
     pack,
@@ -75,6 +77,13 @@ def test_profile_is_that_of_the_training_set(path: Path, archive: Archive) -> No
     )
     for kind, histogram in stored.histograms.items():
         assert histogram.types() == computed.histograms[kind].types()
+
+
+def test_a_file_without_a_count_is_counted_again(path: Path, tmp_path: Path, archive: Archive) -> None:
+    stored = Reference.load(path).profile
+    assert stored is not None and stored.counts["bond"]["aromatic"] == 6
+    older = dataclasses.replace(stored, counts={name: count for name, count in stored.counts.items() if name != "bond"})
+    assert Profile.from_arrays(older.arrays(), same_rdkit=True).counts == stored.counts
 
 
 def test_training_geometries_in_the_order_of_their_smiles(path: Path, archive: Archive) -> None:

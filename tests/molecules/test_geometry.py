@@ -184,6 +184,12 @@ def test_symmetric_rmsd_finds_the_order_of_atoms_and_the_mirror_image():
         geometry.symmetric_rmsd(embedded("CCCO"), embedded("CCOC"))
 
 
+def test_bond_orders_of_heavy_atoms():
+    found = geometry.bond_orders(embedded("C#CC=Cc1ccoc1"))
+    assert {order: found.count(order) for order in found} == {"triple": 1, "single": 2, "double": 1, "aromatic": 5}
+    assert geometry.bond_orders(embedded("C")) == []
+
+
 def test_ring_sizes():
     assert geometry.ring_sizes(embedded("C1CC1C1CCCC1")) == [3, 5]
     assert geometry.ring_sizes(embedded("CCO")) == []
