@@ -24,6 +24,11 @@ _now: ContextVar[When | None] = ContextVar("when parts run compiled", default=No
 _trying: ContextVar[bool] = ContextVar("whether parts are being compiled", default=False)
 
 
+#: Graphs of a part that are kept. Besides that one for all sizes there are others with and without gradients, and for
+#: sizes that happen to be equal: a long training run came to more than torch's 8, and ran the rest uncompiled.
+GRAPHS = 64
+
+
 class Run(Protocol):
     """A way to call a part of a network."""
 
@@ -56,8 +61,18 @@ def _call(function: Callable[..., Any], part: nn.Module, arguments: tuple[Any, .
 
 @functools.cache
 def _compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    allow_graphs(GRAPHS)
     # sizes stay symbols, or each atom count would cost a compilation
     return torch.compile(function, dynamic=True, options=options or None)
+
+
+def allow_graphs(count: int) -> None:
+    """Let torch.compile keep so many graphs of a function, if its own limit is lower."""
+    import torch._dynamo
+
+    # torch before 2.7 has the other name
+    name = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+    setattr(torch._dynamo.config, name, max(count, getattr(torch._dynamo.config, name)))
 
 
 def choose(when: When, mask: Tensor) -> Run:

@@ -82,6 +82,30 @@ def test_ctrl_c_waits_for_a_compiled_call_but_not_for_the_compiler(monkeypatch: 
     assert answers == ["swallowed"]  # it was raised at once
 
 
+def test_more_graphs_are_kept_than_torch_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+    monkeypatch.setattr(torch._dynamo.config, limit, 8)
+
+    class Part(torch.nn.Module):
+        def forward(self, x: torch.Tensor, name: str) -> torch.Tensor:
+            return x + len(name)  # a graph for each name
+
+    made: list[object] = []
+
+    def backend(graph: Any, _: Any) -> Any:
+        made.append(graph)
+        return graph.forward
+
+    compilation._compiled.cache_clear()
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    part, x = Part(), torch.zeros(2, 3)
+    for length in range(1, 13):
+        assert compiled(part, x, "a" * length)[0, 0] == length
+    assert len(made) == 12
+    compilation.allow_graphs(2)
+    assert getattr(torch._dynamo.config, limit) == compilation.GRAPHS  # never lowered
+
+
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Nothing is compiled yet; the number of graphs made since."""
