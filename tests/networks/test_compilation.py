@@ -83,9 +83,6 @@ def test_ctrl_c_waits_for_a_compiled_call_but_not_for_the_compiler(monkeypatch: 
 
 
 def test_more_graphs_are_kept_than_torch_would(monkeypatch: pytest.MonkeyPatch) -> None:
-    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
-    monkeypatch.setattr(torch._dynamo.config, limit, 8)
-
     class Part(torch.nn.Module):
         def forward(self, x: torch.Tensor, name: str) -> torch.Tensor:
             return x + len(name)  # a graph for each name
@@ -96,14 +93,17 @@ def test_more_graphs_are_kept_than_torch_would(monkeypatch: pytest.MonkeyPatch) 
         made.append(graph)
         return graph.forward
 
+    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
     compilation._compiled.cache_clear()
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     part, x = Part(), torch.zeros(2, 3)
-    for length in range(1, 13):
-        assert compiled(part, x, "a" * length)[0, 0] == length
-    assert len(made) == 12
-    compilation.allow_graphs(2)
-    assert getattr(torch._dynamo.config, limit) == compilation.GRAPHS  # never lowered
+    with torch._dynamo.config.patch({limit: 8}):
+        for length in range(1, 13):
+            assert compiled(part, x, "a" * length)[0, 0] == length
+        assert len(made) == 12
+        compilation.allow_graphs(2)
+        assert getattr(torch._dynamo.config, limit) == compilation.GRAPHS  # never lowered
+    compilation._compiled.cache_clear()  # so that the limit is raised again
 
 
 @pytest.fixture
