@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from moldiff.networks.weights import load, save
-from moldiff.shipped import find_weights
+from moldiff.shipped import WEIGHTS, find_weights
 
 
 @torch.no_grad()
@@ -47,7 +47,7 @@ def mean(paths: Sequence[Path], shares: Sequence[float], out: Path) -> Path:
     ]
     facts = {**last.facts, "mean": f"weights of {', '.join(terms[:-1])} and {terms[-1]}"}
     out.mkdir(parents=True, exist_ok=True)
-    return save(out / "model.safetensors", dataclasses.replace(last, facts=facts), tensors=result.state_dict())
+    return save(out / WEIGHTS, dataclasses.replace(last, facts=facts), tensors=result.state_dict())
 
 
 def main() -> None:

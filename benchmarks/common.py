@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import platform
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from moldiff.data.reference import Reference
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -65,6 +68,13 @@ def write_json(name: str, content: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(finite(content), indent=1, allow_nan=False) + "\n")
     return path
+
+
+def without_floor(reference: Reference) -> Reference:
+    """A reference whose held-out molecules are not judged beside the others."""
+    alone = copy.copy(reference)
+    alone.held_out = None
+    return alone
 
 
 def passes(facts: dict[str, str]) -> str:

@@ -39,6 +39,7 @@ from moldiff.molecules.convert import Arrays, canonical_smiles, to_mol
 from moldiff.molecules.energy import mmff_drop
 from moldiff.molecules.geometry import symmetric_rmsd
 from moldiff.molecules.summary import rate
+from moldiff.shipped import find_reference
 
 TEST = 2
 #: Conformers count as found within this RMSD, angstrom.
@@ -128,8 +129,8 @@ def completion(generator: Generator, mols: list[Any], args: argparse.Namespace) 
         "same_as_held_out": rate(own, len(smiles)),
         "mmff_drop_median": median_interval(drops),
     }
-    reference = None if generator.path is None else generator.path.parent / "reference.npz"
-    if reference is not None and reference.is_file():
+    reference = find_reference(generator.path)
+    if reference is not None:
         train = Reference.load(reference).train
         result["novel"] = rate(sum(text not in train for text in set(smiles)), len(set(smiles)))
     return result

@@ -63,6 +63,7 @@ from moldiff.molecules.descriptors import DESCRIPTORS
 from moldiff.molecules.similarity import fingerprints, internal_diversity
 from moldiff.molecules.summary import rate
 from moldiff.molecules.validity import check
+from moldiff.shipped import find_reference
 from moldiff.state import State
 
 TRAIN, TEST = 0, 2
@@ -227,9 +228,8 @@ class Study:
 
     def __init__(self, generator: Generator, archive: Archive, args: argparse.Namespace) -> None:
         self.generator, self.archive, self.args = generator, archive, args
-        reference = None if generator.path is None else generator.path.parent / "reference.npz"
-        known = reference is not None and reference.is_file()
-        self.training = Reference.load(reference).train if known and reference is not None else None
+        reference = find_reference(generator.path)
+        self.training = None if reference is None else Reference.load(reference).train
         self.test = np.flatnonzero(archive.split == TEST)
         self.rows = np.random.default_rng(mix(args.seed, 11)).permutation(self.test)[: args.n]
         self.sizes = self.atoms(self.rows)

@@ -16,7 +16,6 @@ same samples can be judged again. Other weights, settings or numbers of structur
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import json
 import os
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import RESULTS, passes, provenance, read_same, write_json
+from common import RESULTS, passes, provenance, read_same, without_floor, write_json
 
 import moldiff
 from moldiff.data.reference import Reference
@@ -38,6 +37,7 @@ from moldiff.evaluation.definitions import definition
 from moldiff.evaluation.references import find
 from moldiff.evaluation.workers import Workers
 from moldiff.molecules.convert import Arrays
+from moldiff.shipped import find_reference
 
 ROWS = (
     *("valid", "valid_connected", "valid_connected_published", "atom_stable", "molecule_stable"),
@@ -114,8 +114,7 @@ def run(generator: Any, steps: int, *, args: argparse.Namespace, reference: Refe
     """Draw all seeds at one step count, judge each alone and all together."""
     structures, seconds, by_seed = [], 0.0, {}
     options: dict[str, Any] = {"jobs": args.jobs, "seed": args.seeds[0]}
-    alone = copy.copy(reference)
-    alone.held_out = None  # the floor is judged once, beside all seeds together
+    alone = without_floor(reference)  # it is judged once, beside all seeds together
     for seed in args.seeds:
         own, took = draw(generator, args.n, seed=seed, steps=steps, folder=args.samples)
         structures, seconds = structures + own, seconds + took
@@ -236,8 +235,7 @@ def scatter(results: dict[int, dict[str, Any]]) -> str:
 
 def reference_of(generator: Any) -> str:
     """What to compare with: the reference beside the weights, else the shipped one of the same data."""
-    beside = generator.path.parent / "reference.npz"
-    return str(beside) if beside.is_file() else str(generator.name)
+    return str(find_reference(generator.path) or generator.name)
 
 
 def main() -> None:

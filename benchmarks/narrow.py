@@ -25,7 +25,7 @@ from moldiff.diffusion.tasks import draw_noisy
 from moldiff.networks.layers import Block
 from moldiff.networks.trunk import Trunk
 from moldiff.networks.weights import alphabets, build, load, save
-from moldiff.shipped import find_weights
+from moldiff.shipped import WEIGHTS, find_weights
 from moldiff.training.run import open_archive
 
 
@@ -228,7 +228,7 @@ def main() -> None:
     for place, shares in enumerate(lost):
         print(f"block {place}: lost " + ", ".join(f"{value:.1%} of {name}" for name, value in shares.items()))
     args.out.mkdir(parents=True, exist_ok=True)
-    print(save(args.out / "model.safetensors", described, tensors=narrow.state_dict()))
+    print(save(args.out / WEIGHTS, described, tensors=narrow.state_dict()))
 
 
 if __name__ == "__main__":

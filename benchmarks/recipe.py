@@ -30,6 +30,7 @@ from moldiff.molecules.energy import mmff_drop
 from moldiff.molecules.summary import summary
 from moldiff.molecules.validity import check
 from moldiff.networks.weights import alphabets, load
+from moldiff.shipped import WEIGHTS
 from moldiff.state import SYMBOL_FIELDS
 from moldiff.training.loop import Trainer
 from moldiff.training.run import describe_model, open_archive
@@ -56,7 +57,7 @@ def process_of(model: ModelConfig, *, linear: bool, sampler: SamplerConfig | Non
 @torch.no_grad()
 def judge(folder: Path, *, linear: bool, sampler: SamplerConfig, samples: int, seed: int) -> dict[str, Any]:
     """Sample from a run's averaged weights and count."""
-    network, model = load(folder / "model.safetensors")
+    network, model = load(folder / WEIGHTS)
     process = process_of(model, linear=linear, sampler=sampler)
     sizes = torch.tensor([int(n) for n in model.sizes])
     weights = torch.tensor([float(c) for c in model.sizes.values()])
@@ -110,7 +111,7 @@ def main() -> None:
         config = TrainConfig(steps=round(args.steps / ratios[size]), seed=args.seed, check_every=0, **settings)
         model = describe_model(archive, data=name, size=config.size)
         folder = args.out / variant
-        if not (folder / "model.safetensors").exists():
+        if not (folder / WEIGHTS).exists():
             process = process_of(model, linear=linear, sampler=None)
             Trainer(train, model, config=config, out=folder, process=process).fit()
         results[variant] = [

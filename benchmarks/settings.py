@@ -14,6 +14,7 @@ from typing import Any
 
 from moldiff.config import SamplerConfig
 from moldiff.networks.weights import load, save
+from moldiff.shipped import WEIGHTS
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -37,10 +38,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights with the new header")
     args = parser.parse_args()
     changes = dict(setting(text) for text in args.settings)
-    network, config = load(args.run / "model.safetensors")
+    network, config = load(args.run / WEIGHTS)
     config = dataclasses.replace(config, sampler=dataclasses.replace(config.sampler, **changes))
     args.out.mkdir(parents=True, exist_ok=True)
-    print(save(args.out / "model.safetensors", config, tensors=network.state_dict()), config.sampler)
+    print(save(args.out / WEIGHTS, config, tensors=network.state_dict()), config.sampler)
 
 
 if __name__ == "__main__":

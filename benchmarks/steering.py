@@ -29,6 +29,7 @@ from moldiff.generator.rewards import CALCULATED, NAMED, STRAIN_UNIT, Rewards
 from moldiff.molecules.convert import canonical_smiles
 from moldiff.molecules.similarity import fingerprints, internal_diversity
 from moldiff.molecules.summary import rate
+from moldiff.shipped import find_reference
 
 
 def interval(values: np.ndarray, *, draws: int = 1000) -> dict[str, float]:
@@ -73,8 +74,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     generator: Generator = moldiff.load(args.model)
-    reference = None if generator.path is None else generator.path.parent / "reference.npz"
-    training = Reference.load(reference).train if reference is not None and reference.is_file() else frozenset[str]()
+    reference = find_reference(generator.path)
+    training = Reference.load(reference).train if reference is not None else frozenset[str]()
     rewards = Rewards(args.reward, config=generator.config, alphabets=generator.alphabets)
     unit = next((p.deviation for p in generator.config.properties if p.name == args.reward.removeprefix("xtb-")), 1.0)
     unit = STRAIN_UNIT if args.reward == "strain" else unit

@@ -18,7 +18,7 @@ import moldiff
 from moldiff.data.reference import Reference
 from moldiff.molecules.summary import summary
 from moldiff.molecules.validity import Verdict
-from moldiff.shipped import find_weights
+from moldiff.shipped import REFERENCE, find_weights
 
 #: Sizes of sample that are reported, as far as they are drawn.
 SIZES = (1000, 3000, 10000, 30000)
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=10)
     args = parser.parse_args()
     generator = moldiff.load(args.model)
-    reference = Reference.load(find_weights(args.model).parent / "reference.npz")
+    reference = Reference.load(find_weights(args.model).parent / REFERENCE)
     drawn = sorted(
         generator.stream(args.n, seed=args.seed, steps=args.steps, progress=True), key=lambda one: one.number
     )

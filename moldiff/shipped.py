@@ -17,6 +17,12 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob(f"*/{WEIGHTS}"))
 
 
+def find_reference(weights: Path | None) -> Path | None:
+    """The reference beside some weights; None where there is none, and for weights that are in no file."""
+    beside = None if weights is None else weights.parent / REFERENCE
+    return beside if beside is not None and beside.is_file() else None
+
+
 def find_weights(name: str | os.PathLike[str]) -> Path:
     """The weights file behind a shipped model's name, a run folder or a file.
 

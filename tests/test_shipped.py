@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import moldiff
-from moldiff.shipped import FOLDER, REFERENCE, WEIGHTS, find_weights, names
+from moldiff.shipped import FOLDER, REFERENCE, WEIGHTS, find_reference, find_weights, names
 
 
 def test_the_package_holds_its_weights() -> None:
@@ -18,6 +18,14 @@ def test_the_package_holds_its_weights() -> None:
 def test_weights_are_found_in_a_run_folder_and_by_their_own_name(tmp_path: Path) -> None:
     (tmp_path / WEIGHTS).touch()
     assert find_weights(tmp_path) == find_weights(tmp_path / WEIGHTS) == tmp_path / WEIGHTS
+
+
+def test_a_reference_is_found_beside_weights(tmp_path: Path) -> None:
+    assert find_reference(find_weights("qm9")) == FOLDER / "qm9" / REFERENCE
+    assert find_reference(tmp_path / WEIGHTS) is None
+    (tmp_path / REFERENCE).touch()
+    assert find_reference(tmp_path / WEIGHTS) == tmp_path / REFERENCE
+    assert find_reference(None) is None
 
 
 def test_a_shipped_name_counts_before_a_folder_of_the_same_name(

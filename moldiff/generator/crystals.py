@@ -29,6 +29,7 @@ from moldiff.generator.export import to_crystals
 from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Report
 from moldiff.networks.weights import alphabets
+from moldiff.shipped import find_reference
 from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
@@ -92,8 +93,7 @@ class CrystalGenerator:
 
     def guide(self, **wishes: Unpack[CrystalWishes]) -> CrystalPlan:
         """What a sample is steered towards, checked; `sample`, `stream` and `draw` do it themselves."""
-        reference = None if self.path is None else self.path.parent / "reference.npz"
-        return CrystalPlan(self.config, self.alphabets, reference=reference, wishes=wishes)
+        return CrystalPlan(self.config, self.alphabets, reference=find_reference(self.path), wishes=wishes)
 
     def draw(
         self,

@@ -29,6 +29,7 @@ from moldiff.generator.ranks import Batches, Ranks
 from moldiff.generator.results import Drawn, Molecules, Report, failure
 from moldiff.generator.tasks import Tasks
 from moldiff.networks.weights import alphabets
+from moldiff.shipped import find_reference
 from moldiff.state import Alphabet, State
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ class Generator(Tasks):
 
     def guide(self, **wishes: Unpack[Wishes]) -> Guidance:
         """What a sample is steered towards, checked; `sample`, `stream` and `draw` do it themselves."""
-        reference = None if self.path is None else self.path.parent / "reference.npz"
-        return Guidance(self.config, self.alphabets, reference=reference, wishes=wishes)
+        return Guidance(self.config, self.alphabets, reference=find_reference(self.path), wishes=wishes)
 
     def _sizes(self, n: int, seed: int, n_atoms: int | Sequence[int] | None, weights: Tensor | None = None) -> Tensor:
         """(n,) atom counts, drawn by weights (S,) or from the training set's unless given."""
@@ -304,8 +304,9 @@ class Generator(Tasks):
 
         training: frozenset[str] | None = None
         notes: tuple[str, ...] = ()
-        if self.path is not None and (self.path.parent / "reference.npz").is_file():
-            training = Reference.load(self.path.parent / "reference.npz").train
+        reference = find_reference(self.path)
+        if reference is not None:
+            training = Reference.load(reference).train
         else:
             notes = ("novel: not known, there is no reference.npz beside the weights",)
         return Report(

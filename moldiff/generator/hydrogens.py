@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from moldiff.shipped import find_reference
+
 #: Molecules of the training set that are cut, and cuts of each.
 MOLECULES, CUTS = 6000, 4
 #: Cuts needed to trust a pair (n, f).
@@ -156,10 +158,8 @@ def cut(distances: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def hydrogens_of(path: Path | None) -> Hydrogens:
     """The counts learned from the ``reference.npz`` beside some weights; those without data where there is none."""
-    if path is None or not (path.parent / "reference.npz").is_file():
-        return Hydrogens()
-    reference = path.parent / "reference.npz"
-    return _learned(reference, reference.stat().st_mtime_ns)
+    reference = find_reference(path)
+    return Hydrogens() if reference is None else _learned(reference, reference.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)

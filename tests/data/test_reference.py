@@ -79,7 +79,7 @@ def test_profile_is_that_of_the_training_set(path: Path, archive: Archive) -> No
         assert histogram.types() == computed.histograms[kind].types()
 
 
-def test_a_file_without_a_count_is_counted_again(path: Path, tmp_path: Path, archive: Archive) -> None:
+def test_a_file_without_a_count_is_counted_again(path: Path) -> None:
     stored = Reference.load(path).profile
     assert stored is not None and stored.counts["bond"]["aromatic"] == 6
     older = dataclasses.replace(stored, counts={name: count for name, count in stored.counts.items() if name != "bond"})
