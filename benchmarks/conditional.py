@@ -29,7 +29,6 @@ weights, n, seed and steps are not run again.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import json
 import time
@@ -45,6 +44,7 @@ from rdkit import rdBase
 
 import moldiff
 from moldiff.allocator import keep_large_blocks
+from moldiff.config import to_dict
 from moldiff.data.archive import Archive
 from moldiff.data.batching import mix
 from moldiff.data.download import data_root
@@ -313,7 +313,7 @@ class Results:
         self.content: dict[str, Any] = {
             "meta": provenance(args.seed),
             "model": {"name": generator.name, "facts": generator.config.facts},
-            "settings": {**key, "batch_size": args.batch_size, "sampler": dataclasses.asdict(sampler)},
+            "settings": {**key, "batch_size": args.batch_size, "sampler": to_dict(sampler)},
             "seconds": 0.0,
         }
         path = RESULTS / f"{self.name}.json"

@@ -11,7 +11,6 @@ is filtered: every structure drawn counts. 0 leaves a kind out.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import re
 import time
@@ -24,6 +23,7 @@ import torch
 from common import RESULTS, passes, provenance, read_same, write_json
 
 import moldiff
+from moldiff.config import to_dict
 from moldiff.data.batching import PERIODIC_TABLE, blank_crystals, mix
 from moldiff.data.crystal_archive import CrystalArchive
 from moldiff.data.download import find_archive
@@ -109,7 +109,7 @@ def run(generator: Any, kind: str, count: int, steps: int, *, args: argparse.Nam
     return {
         "meta": provenance(args.seed),
         "model": {"name": generator.name, "facts": generator.config.facts},
-        "sampler": dataclasses.asdict(settings(generator, steps)),
+        "sampler": to_dict(settings(generator, steps)),
         "kind": kind,
         "steps": steps,
         "n": len(drawn),

@@ -11,7 +11,6 @@ benchmarks/results/lengths-<model>.json.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor
 
 import moldiff
 from moldiff.allocator import keep_large_blocks
+from moldiff.config import to_dict
 from moldiff.data.archive import Archive
 from moldiff.data.batching import to_state
 from moldiff.data.download import find_archive
@@ -150,7 +150,7 @@ def main() -> None:
     content = {
         "meta": provenance(args.seed),
         "model": {"name": generator.name, "facts": generator.config.facts},
-        "sampler": dataclasses.asdict(generator.sampler),
+        "sampler": to_dict(generator.sampler),
         "molecules": len(study.truth),
         "atoms": args.size,
         "unit": "milliangstrom",

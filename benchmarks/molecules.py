@@ -31,6 +31,7 @@ import numpy as np
 from common import RESULTS, passes, provenance, read_same, without_floor, write_json
 
 import moldiff
+from moldiff.config import to_dict
 from moldiff.data.reference import Reference
 from moldiff.evaluation import evaluate
 from moldiff.evaluation.definitions import definition
@@ -54,7 +55,7 @@ EDM_ROWS = (
 
 def draw(generator: Any, n: int, *, seed: int, steps: int, folder: Path) -> tuple[list[Arrays], float]:
     """All structures of a seed in order, and the seconds it took, chemistry included; drawn once, then read."""
-    settings = json.dumps(dataclasses.asdict(generator.sampler), sort_keys=True, default=str)
+    settings = json.dumps(to_dict(generator.sampler), sort_keys=True, default=str)
     digest = sha256(settings.encode() + generator.path.read_bytes()).hexdigest()[:12]
     path = folder / f"{digest}-{steps}-{seed}-{n}.npz"
     stored = load(path)
@@ -131,7 +132,7 @@ def run(generator: Any, steps: int, *, args: argparse.Namespace, reference: Refe
     return {
         "meta": provenance(args.seeds[0]),
         "model": {"name": generator.name, "facts": generator.config.facts},
-        "sampler": dataclasses.asdict(generator.sampler.in_steps(steps)),
+        "sampler": to_dict(generator.sampler.in_steps(steps)),
         "steps": steps,
         "seeds": args.seeds,
         "n": args.n,

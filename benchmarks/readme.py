@@ -297,13 +297,14 @@ def steering(content: dict[str, Any]) -> list[str]:
 
 def sampler(content: dict[str, Any]) -> list[str]:
     """The study of the sampler."""
-    heads = ("setting", "steps", "valid and connected, %", "MMFF94 drop, kcal/mol", "FCD", "W1 torsions, degrees")
+    distances = {"fcd": "FCD", "w1_torsion": "W1 torsions, degrees", "tv_bond": "TV bonds"}
+    heads = ("setting", "steps", "valid and connected, %", "MMFF94 drop, kcal/mol", *distances.values())
     several = len({one.get("weights") for one in content["results"]}) > 1
     rows = []
     for one in content["results"]:
         label = f"{one['weights']}, {one['setting']}" if several else one["setting"]
-        distances = [number(one.get(name)) for name in ("fcd", "w1_torsion")]
-        rows.append((label, one["steps"], share(one["valid_connected"]), number(one.get("mmff_drop"), 1), *distances))
+        far = [number(one.get(name), 3 if name == "tv_bond" else 2) for name in distances]
+        rows.append((label, one["steps"], share(one["valid_connected"]), number(one.get("mmff_drop"), 1), *far))
     what = "Weights under the settings of `qm9`" if several else "One setting of the sampler changed at a time"
     return [
         "",
@@ -352,6 +353,7 @@ def tables() -> str:
         "sampler": sampler,
         "weights": sampler,
         "curve": sampler,
+        "few": sampler,
         "pupil-qm9": pupil,
         "recipe": recipe,
         "choices": choices,

@@ -11,7 +11,6 @@ not repeated.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import torch
 from common import median_interval, provenance, step_ratio, write_json
 from linear_path import LinearProcess
 
-from moldiff.config import ModelConfig, SamplerConfig, TrainConfig
+from moldiff.config import ModelConfig, SamplerConfig, TrainConfig, to_dict
 from moldiff.data.archive import Archive
 from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.joint import JointProcess, denoiser
@@ -75,7 +74,7 @@ def judge(folder: Path, *, linear: bool, sampler: SamplerConfig, samples: int, s
         if drop is not None:
             drops.append(drop[0])
     rates = {k: v for k, v in summary(verdicts).items() if k in ("valid_connected", "molecule_stable", "atom_stable")}
-    return {"sampler": dataclasses.asdict(sampler), **rates, "mmff_drop": median_interval(drops), "facts": model.facts}
+    return {"sampler": to_dict(sampler), **rates, "mmff_drop": median_interval(drops), "facts": model.facts}
 
 
 def ratio_of(archive: Archive, name: str, size: str, *, out: Path) -> float:

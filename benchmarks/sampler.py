@@ -1,7 +1,8 @@
 """One setting of the sampler changed at a time, on the same weights, sizes and seeds.
 
     python benchmarks/sampler.py runs/qm9 -n 400 --seed 1000
-    python benchmarks/sampler.py qm9 -n 250 --steps 5 10 20 50 100 250 --settings "as shipped" --out curve
+    python benchmarks/sampler.py qm9 -n 400 --steps 5 10 20 30 50 100 250 --settings "as shipped" --out curve
+    python benchmarks/sampler.py qm9 -n 1000 --steps 10 20 30 --settings "as shipped" "rare bonds cooled, too" --out few
     python benchmarks/sampler.py qm9 runs/one runs/two --settings "as shipped" "first order" --out weights
 
 Writes benchmarks/results/sampler.json, or another name, as it goes: V&C, stability, MMFF94 energy drop, and how far the
@@ -25,7 +26,7 @@ import torch
 from common import passes, provenance, without_floor, write_json
 
 import moldiff
-from moldiff.config import SamplerConfig
+from moldiff.config import SamplerConfig, to_dict
 from moldiff.data.reference import Reference
 from moldiff.evaluation import evaluate
 from moldiff.evaluation.references import find
@@ -51,6 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "temperature 1": {"temperature": 1.0},
     "temperature 0.9": {"temperature": 0.9},
     "temperature 0.8": {"temperature": 0.8},
+    "rare bonds cooled, too": {"bond_shares": ()},
     "confidence 0.3": {"confidence": 0.3},
     "grid density 2": {"density": 2.0},
     "grid density 2.7": {"density": 2.7},
@@ -100,7 +102,7 @@ def main() -> None:
         drawn = [item.arrays for item in generator.stream(args.n, seed=args.seed)]
         found = judged(drawn, reference)
         how = {"weights": weights, "passes": passes(generator.config.facts), "setting": name, "steps": config.steps}
-        results.append({**how, "sampler": dataclasses.asdict(config), **found})
+        results.append({**how, "sampler": to_dict(config), **found})
         shown = ", ".join(f"{key} {one['value']:.4g}" for key, one in found.items() if one["value"] is not None)
         took = f"{time.perf_counter() - start:.0f} s"
         print(f"{weights}, {name:24} {config.steps:4} steps: {shown}; {took}", flush=True)

@@ -27,6 +27,8 @@ def setting(text: str) -> tuple[str, Any]:
         if value not in ("True", "False"):
             raise ValueError(f"{text!r}: {name} is True or False")
         return name, value == "True"
+    if kinds[name] is tuple:
+        return name, tuple(float(part) for part in value.split(","))
     return name, kinds[name](value)
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     """Read, change the header, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("settings", nargs="+", help="name=value")
+    parser.add_argument("settings", nargs="+", help="name=value, of several numbers name=1,2")
     parser.add_argument("--out", type=Path, required=True, help="folder for the weights with the new header")
     args = parser.parse_args()
     changes = dict(setting(text) for text in args.settings)

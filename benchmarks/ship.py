@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import moldiff
+from moldiff.config import to_dict
 from moldiff.data.crystal_archive import CrystalArchive
 from moldiff.data.reference import Reference
 from moldiff.data.sizes import SizeTable
@@ -149,7 +149,7 @@ def main() -> None:
         if quality["model"]["facts"] != config.facts:
             raise ValueError(f"{path} judges other weights: {quality['model']['facts']} instead of {config.facts}")
         sampler = (crystal_plan if crystals else given).settings(generator, quality["steps"])
-        ours = dataclasses.asdict(sampler)
+        ours = to_dict(sampler)
         other = {k: v for k, v in quality.get("sampler", ours).items() if v != ours.get(k)}
         if other:
             raise ValueError(f"{path} was sampled with {other}, these weights carry {ours}: run it again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -138,6 +139,11 @@ class SamplerConfig:
             `churn_to` (units of s_data).
         remask: rate eta at which shown symbols are hidden again per unit of the clock.
         temperature: divides the logits of symbols before they are drawn.
+        cooled: part of the temperature by which symbols are colder than the settings were made for, at most 1; few
+            steps need it, see `in_steps`.
+        bond_shares: share of each bond symbol after "none" in the data. What was `cooled` then sharpens what the
+            network knows beyond these shares, where it would else make rare orders rarer. Empty: all is sharpened
+            alike. Molecules only.
         confidence: weight of a draw's log-probability in the order in which hidden symbols are shown, beside unit
             Gumbel noise; 0 is random order.
         redraw: steps kept for the end, at most a fifth, in which charges and bonds are drawn anew on the finished
@@ -157,6 +163,8 @@ class SamplerConfig:
     churn_to: float = 3.0
     remask: float = 25.0
     temperature: float = 1.0
+    cooled: float = 1.0
+    bond_shares: tuple[float, ...] = ()
     confidence: float = 0.0
     redraw: int = 0
     closed_shell: bool = False
@@ -168,6 +176,12 @@ class SamplerConfig:
             raise ValueError(f"steps must be at least 1, not {self.steps}: 50 is the default, 30 fast, 100 best")
         if self.temperature <= 0:
             raise ValueError(f"temperature must be above 0, not {self.temperature}: 1 draws as predicted")
+        if not 0 < self.cooled <= 1:
+            raise ValueError(f"cooled must be above 0 and at most 1, not {self.cooled}: 1 is not cooled")
+        if any(not share > 0 for share in self.bond_shares):
+            raise ValueError(
+                f"bond_shares must be above 0, not {self.bond_shares}: count a symbol that is never seen once"
+            )
         if not 0 <= self.last < 1:
             raise ValueError(f"last must be in [0, 1), not {self.last}: 0 walks the whole clock")
         if self.order not in (1, 2):
@@ -187,8 +201,8 @@ class SamplerConfig:
         """These settings for another number of steps; with fewer than they were made for, each is larger.
 
         A larger step takes less churn, and symbols that are drawn together contradict each other less often when they
-        are colder; of few steps fewer are kept for drawing anew. Measured on QM9 (`benchmarks/sampler.py`, the curve);
-        less diverse, the fewer the steps.
+        are colder, which makes no rare bond rarer (`bond_shares`); of few steps fewer are kept for drawing anew.
+        Measured on QM9 (`benchmarks/sampler.py`, the curve); less diverse, the fewer the steps.
         """
         share = min(1.0, steps / self.steps)
         return replace(
@@ -196,6 +210,7 @@ class SamplerConfig:
             steps=steps,
             churn=self.churn * share,
             temperature=self.temperature * share**COOLING,
+            cooled=self.cooled * share**COOLING,
             redraw=max(round(self.redraw * share), min(self.redraw, 1)),
         )
 
@@ -328,8 +343,9 @@ class TrainConfig:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A configuration as nested plain dictionaries."""
-    return dataclasses.asdict(config)
+    """A configuration as nested plain dictionaries and lists, as JSON holds them."""
+    result: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return result
 
 
 def from_dict(kind: type[T], values: Mapping[str, Any]) -> T:

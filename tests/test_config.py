@@ -37,7 +37,9 @@ def model() -> ModelConfig:
 
 
 def through_json(config: Any) -> Any:
-    return from_dict(type(config), json.loads(json.dumps(to_dict(config))))
+    plain = json.loads(json.dumps(to_dict(config)))
+    assert plain == to_dict(config)
+    return from_dict(type(config), plain)
 
 
 def test_models_survive_json() -> None:
@@ -121,6 +123,8 @@ def test_bad_settings_are_refused_with_the_remedy() -> None:
     for changes, message in (
         ({"steps": 0}, "steps must be at least 1, not 0: 50 is the default"),
         ({"temperature": 0.0}, r"temperature must be above 0, not 0\.0"),
+        ({"bond_shares": (0.9, 0.0)}, r"bond_shares must be above 0, not \(0\.9, 0\.0\)"),
+        ({"cooled": 1.1}, r"cooled must be above 0 and at most 1, not 1\.1"),
         ({"churn": -0.1}, "must not be negative"),
         ({"remask": -1.0}, "must not be negative"),
         ({"confidence": -1.0}, "must not be negative"),
@@ -154,5 +158,6 @@ def test_fewer_steps_are_colder_churn_less_and_redraw_less() -> None:
     fewer = config.in_steps(20)
     assert fewer.steps == 20 and fewer.churn == pytest.approx(0.16) and fewer.remask == 25.0
     assert fewer.temperature == pytest.approx(0.65 * 0.4**0.4)
+    assert fewer.cooled == pytest.approx(0.4**0.4)
     assert [config.in_steps(count).redraw for count in (5, 20, 30, 40)] == [1, 1, 1, 2]
     assert dataclasses.replace(config, redraw=0).in_steps(20).redraw == 0

@@ -10,6 +10,7 @@ known (Chang et al. 2022, MaskGIT). This is exact no longer: it sharpens the dis
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -33,10 +34,12 @@ class CategoricalProcess:
         config: when symbols are hidden.
         remask: rate eta at which shown symbols are hidden again per unit of the clock while stepping.
         temperature: divides the logits before symbols are drawn.
+        cooled: part of the temperature that leaves rare symbols as frequent as they are; see `tempered`.
+        shares: of each symbol but the first in the data; empty where they are not known.
         confidence: weight of the draws' log-probabilities in the order in which they are shown; 0 is random order.
 
     Raises:
-        ValueError: for another field or an empty window.
+        ValueError: for another field, an empty window or shares of other symbols.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class CategoricalProcess:
         config: CategoricalConfig | None = None,
         remask: float = 0.0,
         temperature: float = 1.0,
+        cooled: float = 1.0,
+        shares: Sequence[float] = (),
         confidence: float = 0.0,
     ) -> None:
         config = config or CategoricalConfig()
@@ -59,6 +64,10 @@ class CategoricalProcess:
         self.config = config
         self.remask = remask
         self.temperature = temperature
+        self.cooled = cooled
+        if shares and len(shares) != len(alphabet) - 1:
+            raise ValueError(f"{len(shares)} shares of {field} are given, its alphabet needs {len(alphabet) - 1}")
+        self._known = torch.tensor([max(shares), *shares]).log() if shares and cooled != 1 else None
         self.confidence = confidence
 
     def share(self, t: Tensor) -> Tensor:
@@ -125,12 +134,26 @@ class CategoricalProcess:
         guess = self.logits(prediction).float().log_softmax(-1)
         return mean_where((target.exp() * (target - guess)).sum(-1), hidden)
 
+    def tempered(self, logits: Tensor) -> Tensor:
+        """Logits (..., K) of the probabilities that symbols are drawn with.
+
+        By Bayes a logit is the logarithm of a symbol's share in the data and what the network saw for it. A temperature
+        T below 1 divides both and makes rare symbols rarer; the part c of it that was cooled divides the second alone:
+        (logit + (c - 1) ln(share)) / T. The first symbol counts as frequent as the most frequent other one, so that
+        whether there is a bond at all is sharpened whole. Without shares all is divided.
+        """
+        logits = logits.float()
+        if self._known is not None:
+            self._known = self._known.to(logits.device)
+            logits = logits + (self.cooled - 1) * self._known
+        return logits / self.temperature
+
     def draw(self, logits: Tensor, *, generator: torch.Generator) -> Tensor:
         """Symbols from logits (..., K) by inverse transform; symmetric for bonds.
 
         A symbol whose logit is -inf is never drawn.
         """
-        cumulative = (logits.float() / self.temperature).softmax(-1).cumsum(-1)
+        cumulative = self.tempered(logits).softmax(-1).cumsum(-1)
         # u < total keeps a rounding of the last sum below 1 from choosing a forbidden last symbol.
         u = self._uniform(logits[..., 0], generator) * cumulative[..., -1]
         u = torch.minimum(u, cumulative[..., -1] * (1 - 1e-6))

@@ -54,6 +54,8 @@ class JointProcess:
                 config=getattr(config, name),
                 remask=sampler.remask,
                 temperature=sampler.temperature,
+                cooled=sampler.cooled,
+                shares=sampler.bond_shares if name == "bonds" else (),
                 confidence=sampler.confidence,
             )
             for name in SYMBOL_FIELDS

@@ -64,7 +64,7 @@ def perceive(
             given_fields(state, ("positions", "elements")),
             seed=seed,
             batch_size=size,
-            sampler=settings(generator, steps or STEPS, temperature=TEMPERATURE, remask=0.0),
+            sampler=settings(generator, steps or STEPS, temperature=TEMPERATURE, cooled=1.0, remask=0.0),
         ):
             drawn.update(zip(rows.tolist(), to_arrays(done, generator.alphabets), strict=True))
         place = 0

@@ -13,6 +13,7 @@ from moldiff.data.archive import Archive
 from moldiff.data.batching import crystal_alphabets, fit_deviation, molecule_alphabets
 from moldiff.data.crystal_archive import SPACEGROUP, CrystalArchive
 from moldiff.diffusion.lattice import LatticeProcess
+from moldiff.state import BOND_SYMBOLS
 
 #: What crystals are conditioned on where an archive has it; an archive with none of these offers all its columns.
 CRYSTAL_TARGETS = ("formation_energy_per_atom", "band_gap", SPACEGROUP, "heat_all", "dir_gap", "energy_per_atom")
@@ -51,7 +52,14 @@ def describe_model(
         alphabets = molecule_alphabets(archive)
         wanted, kind = [], "molecule"
         sampler = SamplerConfig(
-            density=2.5, last=0.28, order=2, churn=0.3, temperature=0.7, redraw=2, closed_shell=all_even(train)
+            density=2.5,
+            last=0.28,
+            order=2,
+            churn=0.3,
+            temperature=0.7,
+            bond_shares=bond_shares(train),
+            redraw=2,
+            closed_shell=all_even(train),
         )
     else:
         raise ValueError(f"an archive of molecules or crystals is needed, not {type(archive).__name__}")
@@ -73,6 +81,18 @@ def all_even(archive: Archive) -> bool:
     odd = np.concatenate([[0], np.cumsum(archive.numbers.astype(np.int64) % 2)])
     ends = np.cumsum(archive.n_atoms.astype(np.int64))
     return not (np.diff(odd[ends], prepend=0) % 2).any()
+
+
+def bond_shares(train: Archive) -> tuple[float, ...]:
+    """Share of each bond symbol after "none" among the bonds of heavy atoms; one never seen is counted once."""
+    orders = train.bonds.astype(np.int64)
+    if train.aromatic is not None:
+        orders = np.where(train.aromatic, BOND_SYMBOLS.index("aromatic"), orders)
+    counts = np.bincount(orders, minlength=len(BOND_SYMBOLS))[1:]
+    # a hydrogen has one bond, and that is single
+    counts[0] -= (train.numbers == 1).sum()
+    counts = counts.clip(1)
+    return tuple(float(f"{share:.4g}") for share in counts / counts.sum())
 
 
 def describe_properties(train: Archive | CrystalArchive, names: Sequence[str]) -> list[PropertyConfig]:

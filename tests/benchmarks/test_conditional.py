@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from moldiff.config import SamplerConfig
+from moldiff.config import SamplerConfig, to_dict
 from moldiff.data.archive import Archive
 from moldiff.denoiser import Prediction
 from moldiff.molecules.convert import Arrays
@@ -80,7 +80,7 @@ def test_a_run_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_a_run_goes_on_with_the_same_sampler_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(conditional, "RESULTS", tmp_path)
-    shipped = SamplerConfig(steps=50, churn=0.4, temperature=0.7)
+    shipped = SamplerConfig(steps=50, churn=0.4, temperature=0.7, bond_shares=(0.8, 0.1, 0.05, 0.05))
     generator: Any = SimpleNamespace(name="toy", config=SimpleNamespace(facts={"passes": "1"}), sampler=shipped)
 
     def started(steps: int | None) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def test_a_run_goes_on_with_the_same_sampler_only(monkeypatch: pytest.MonkeyPatc
         return conditional.Results("toy", generator, args).content
 
     first = started(20)
-    assert first["settings"]["sampler"] == dataclasses.asdict(shipped.in_steps(20))
+    assert first["settings"]["sampler"] == to_dict(shipped.in_steps(20))
     (tmp_path / "conditional-toy.json").write_text(json.dumps(first | {"seconds": 5.0}))
     assert started(20)["seconds"] == 5 and started(None)["seconds"] == 0
     generator.sampler = dataclasses.replace(shipped, churn=0.3)

@@ -23,5 +23,5 @@ def test_settings_that_come_to_the_same_sampler_are_drawn_once() -> None:
 
 
 def test_every_setting_but_that_of_few_steps_changes_something() -> None:
-    shipped = dataclasses.replace(SHIPPED, closed_shell=True)
+    shipped = dataclasses.replace(SHIPPED, closed_shell=True, bond_shares=(0.7, 0.1, 0.1, 0.1))
     assert list(samplers(shipped, list(SETTINGS), [50]).values()) == [name for name in SETTINGS if name != STEADY]

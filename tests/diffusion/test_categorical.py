@@ -176,6 +176,31 @@ def test_drawing_has_the_right_frequencies_and_never_a_forbidden_symbol(field: s
             assert torch.allclose(share, expected, atol=0.006)
 
 
+@pytest.mark.parametrize("cooled", [1.0, 0.5, 0.1])
+def test_cooled_symbols_stay_as_frequent_as_they_are(cooled: float) -> None:
+    """By Bayes: share times likelihood. What is cooled is the power of the likelihood alone."""
+    shares, seen = torch.tensor([0.7, 0.1, 0.2]), torch.tensor([0.3, 0.9, 2.0])
+    alphabet = Alphabet(("none", "a", "b", "c"))
+    process = CategoricalProcess("bonds", alphabet, temperature=cooled, cooled=cooled, shares=shares.tolist())
+
+    def odds(likelihood: Tensor) -> Tensor:
+        logits = torch.cat([torch.zeros(1), (shares * likelihood).log()])
+        # the network may add any number to its logits
+        return process.tempered(logits + 5).softmax(-1)
+
+    expected = shares * seen ** (1 / cooled)
+    assert torch.allclose(odds(seen)[1:] / odds(seen)[1:].sum(), expected / expected.sum(), atol=1e-6)
+    # no bond against the most frequent one: all that is known is sharpened
+    assert float(odds(seen)[0] / odds(seen)[1]) == pytest.approx(float((shares * seen)[0] ** (-1 / cooled)), rel=1e-4)
+    # with nothing seen the shares stay as they are, however cold
+    blind = odds(torch.ones(3))[1:]
+    assert torch.allclose(blind / blind.sum(), shares, atol=1e-6)
+    # and what the settings are already colder or warmer by stays so
+    warm = CategoricalProcess("bonds", alphabet, temperature=0.7 * cooled, cooled=cooled, shares=shares.tolist())
+    logits = torch.tensor([1.0, 2.0, 0.5, -1.0])
+    assert torch.allclose(warm.tempered(logits), process.tempered(logits) / 0.7)
+
+
 @forall(
     st.lists(st.floats(-30, 30), min_size=1, max_size=6),
     st.sampled_from([0.0, 0.25, 0.5, 1 - 2**-24]),
@@ -279,6 +304,8 @@ def test_bad_settings_are_refused(clean: Callable[..., State]) -> None:
         CategoricalProcess("positions", ABC)
     with pytest.raises(ValueError, match=r"0 <= begin < end <= 1, not 0\.7\.\.0\.3"):
         CategoricalProcess("bonds", ABC, config=CategoricalConfig(begin=0.7, end=0.3))
+    with pytest.raises(ValueError, match="4 shares of bonds are given, its alphabet needs 2"):
+        CategoricalProcess("bonds", ABC, shares=[0.8, 0.1, 0.05, 0.05])
     process, state = CategoricalProcess("elements", ABC), clean((3,))
     for prediction in (Prediction(), Prediction(elements=torch.zeros(1, 3, 4))):
         with pytest.raises(ValueError, match="needs 3 logits of elements"):

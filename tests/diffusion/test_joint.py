@@ -50,10 +50,17 @@ def test_every_field_has_its_own_clock(
 
 def test_configuration_reaches_the_processes(alphabets: dict[str, Alphabet]) -> None:
     config = DiffusionConfig(positions=GaussianConfig(largest=40.0), bonds=CategoricalConfig(0.1, 0.9))
-    joint = JointProcess.for_molecules(config, alphabets, sampler=SamplerConfig(remask=7.0, temperature=0.9))
+    shares = (0.7,) + (0.3 / (len(alphabets["bonds"]) - 2),) * (len(alphabets["bonds"]) - 2)
+    sampler = SamplerConfig(remask=7.0, temperature=0.9, cooled=0.9, bond_shares=shares)
+    joint = JointProcess.for_molecules(config, alphabets, sampler=sampler)
     bonds, positions = joint.processes["bonds"], joint.processes["positions"]
     assert isinstance(bonds, CategoricalProcess) and isinstance(positions, GaussianProcess)
     assert (bonds.config.begin, bonds.remask, bonds.temperature) == (0.1, 7.0, 0.9)
+    flat = torch.zeros(len(alphabets["bonds"]))
+    tempered = bonds.tempered(flat)
+    assert tempered[0] == tempered[1] < tempered[2]
+    elements = joint.processes["elements"]
+    assert isinstance(elements, CategoricalProcess) and elements.tempered(flat[:3]).tolist() == [0.0, 0.0, 0.0]
     assert positions.config.largest == 40.0
     plain = JointProcess.for_molecules(config, alphabets).processes["bonds"]
     assert isinstance(plain, CategoricalProcess) and (plain.remask, plain.temperature) == (0.0, 1.0)

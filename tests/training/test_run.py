@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rdkit import Chem
 
 from moldiff.config import PRESETS, NetworkConfig, TrainConfig
 from moldiff.data.archive import Archive
@@ -14,6 +15,7 @@ from moldiff.data.demo import demo_archive
 from moldiff.data.files import write
 from moldiff.molecules.convert import Arrays, to_mol
 from moldiff.networks.weights import build, load, save
+from moldiff.state import BOND_SYMBOLS
 from moldiff.training import train
 from moldiff.training.describe import with_columns
 from moldiff.training.run import describe_model, open_archive, start_from, stored_config
@@ -50,6 +52,18 @@ def test_molecules_with_odd_electrons_are_not_ruled_out_where_training_has_some(
     numbers[atom] = 7 if numbers[atom] != 7 else 6
     radicals = dataclasses.replace(archive, numbers=numbers)
     assert not describe_model(radicals, data="demo").sampler.closed_shell
+
+
+def test_shares_of_bonds_are_those_of_heavy_atoms(archive: Archive) -> None:
+    part = archive.subset("train")
+    counted = np.zeros(len(BOND_SYMBOLS))
+    for row in range(len(part)):
+        mol = Chem.AddHs(Chem.MolFromSmiles(str(part.smiles[row])))
+        for bond in mol.GetBonds():
+            if min(bond.GetBeginAtom().GetAtomicNum(), bond.GetEndAtom().GetAtomicNum()) > 1:
+                counted[BOND_SYMBOLS.index(str(bond.GetBondType()).lower())] += 1
+    expected = counted[1:].clip(1) / counted[1:].clip(1).sum()
+    assert describe_model(archive, data="demo").sampler.bond_shares == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_model_describes_the_training_molecules(archive: Archive) -> None:
