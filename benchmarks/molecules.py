@@ -55,7 +55,7 @@ EDM_ROWS = (
 
 def draw(generator: Any, n: int, *, seed: int, steps: int, folder: Path) -> tuple[list[Arrays], float]:
     """All structures of a seed in order, and the seconds it took, chemistry included; drawn once, then read."""
-    settings = json.dumps(to_dict(generator.sampler), sort_keys=True, default=str)
+    settings = json.dumps(to_dict(generator.sampler), sort_keys=True)
     digest = sha256(settings.encode() + generator.path.read_bytes()).hexdigest()[:12]
     path = folder / f"{digest}-{steps}-{seed}-{n}.npz"
     stored = load(path)

@@ -205,12 +205,13 @@ class SamplerConfig:
         Measured on QM9 (`benchmarks/sampler.py`, the curve); less diverse, the fewer the steps.
         """
         share = min(1.0, steps / self.steps)
+        colder = share**COOLING
         return replace(
             self,
             steps=steps,
             churn=self.churn * share,
-            temperature=self.temperature * share**COOLING,
-            cooled=self.cooled * share**COOLING,
+            temperature=self.temperature * colder,
+            cooled=self.cooled * colder,
             redraw=max(round(self.redraw * share), min(self.redraw, 1)),
         )
 

@@ -42,6 +42,12 @@ def molecule_alphabets(archive: Archive) -> dict[str, Alphabet]:
     return {"elements": Alphabet(elements), "charges": Alphabet(charges), "bonds": Alphabet(BOND_SYMBOLS)}
 
 
+def bond_indices(archive: Archive) -> np.ndarray:
+    """Indices in `BOND_SYMBOLS` of all pairs of an archive, aromatic where it marks them; as long as its bonds."""
+    orders = archive.bonds.astype(np.int64)
+    return orders if archive.aromatic is None else np.where(archive.aromatic, BOND_SYMBOLS.index("aromatic"), orders)
+
+
 def fit_deviation(archive: Archive) -> tuple[float, float]:
     """(scale, power) of s_data = scale * n ** power, a least-squares fit over the molecules of an archive.
 
@@ -89,10 +95,7 @@ def to_state(archive: Archive, rows: np.ndarray, alphabets: Mapping[str, Alphabe
     positions[mask] = chosen.positions
     bonds = np.zeros((b, n, n), np.int64)
     upper = mask[:, :, None] & mask[:, None, :] & np.triu(np.ones((n, n), bool), 1)
-    orders = chosen.bonds.astype(np.int64)
-    if aromatic and chosen.aromatic is not None:
-        orders = np.where(chosen.aromatic, BOND_SYMBOLS.index("aromatic"), orders)
-    bonds[upper] = orders
+    bonds[upper] = bond_indices(chosen) if aromatic else chosen.bonds
     bonds = bonds + bonds.transpose(0, 2, 1)
     atoms = torch.from_numpy(mask)
     return State(

@@ -64,10 +64,10 @@ class CategoricalProcess:
         self.config = config
         self.remask = remask
         self.temperature = temperature
-        self.cooled = cooled
         if shares and len(shares) != len(alphabet) - 1:
             raise ValueError(f"{len(shares)} shares of {field} are given, its alphabet needs {len(alphabet) - 1}")
-        self._known = torch.tensor([max(shares), *shares]).log() if shares and cooled != 1 else None
+        # what cooling must not divide, for the logits; see `tempered`
+        self._kept = (cooled - 1) * torch.tensor([max(shares), *shares]).log() if shares and cooled != 1 else None
         self.confidence = confidence
 
     def share(self, t: Tensor) -> Tensor:
@@ -143,9 +143,9 @@ class CategoricalProcess:
         whether there is a bond at all is sharpened whole. Without shares all is divided.
         """
         logits = logits.float()
-        if self._known is not None:
-            self._known = self._known.to(logits.device)
-            logits = logits + (self.cooled - 1) * self._known
+        if self._kept is not None:
+            self._kept = self._kept.to(logits.device)
+            logits = logits + self._kept
         return logits / self.temperature
 
     def draw(self, logits: Tensor, *, generator: torch.Generator) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from moldiff.config import PRESETS, DiffusionConfig, LatticeConfig, ModelConfig, PropertyConfig, SamplerConfig
 from moldiff.data.archive import Archive
-from moldiff.data.batching import crystal_alphabets, fit_deviation, molecule_alphabets
+from moldiff.data.batching import bond_indices, crystal_alphabets, fit_deviation, molecule_alphabets
 from moldiff.data.crystal_archive import SPACEGROUP, CrystalArchive
 from moldiff.diffusion.lattice import LatticeProcess
 from moldiff.state import BOND_SYMBOLS
@@ -85,10 +85,7 @@ def all_even(archive: Archive) -> bool:
 
 def bond_shares(train: Archive) -> tuple[float, ...]:
     """Share of each bond symbol after "none" among the bonds of heavy atoms; one never seen is counted once."""
-    orders = train.bonds.astype(np.int64)
-    if train.aromatic is not None:
-        orders = np.where(train.aromatic, BOND_SYMBOLS.index("aromatic"), orders)
-    counts = np.bincount(orders, minlength=len(BOND_SYMBOLS))[1:]
+    counts = np.bincount(bond_indices(train), minlength=len(BOND_SYMBOLS))[1:]
     # a hydrogen has one bond, and that is single
     counts[0] -= (train.numbers == 1).sum()
     counts = counts.clip(1)
